@@ -1,0 +1,297 @@
+"""Configuration: frozen dataclasses, read from YAML with dotted overrides, validated once, at the edge.
+
+A config is a mapping. `load` reads it from a file, applies overrides such as `phases.1.learning_rate=3e-6`, and `validate`
+turns it into the dataclass of its method; every mistake in it becomes one line that names the key. `dump` writes a
+config so that `load` gives it back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+T = TypeVar("T")
+
+
+class UserError(ValueError):
+    """Something that the user can put right. The message says what arrived, what is valid and what to do."""
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """`"; did you mean 'x'?"` for the nearest of `choices`, or `""` where none is near."""
+    near = difflib.get_close_matches(str(word), list(choices), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Last:
+    """The last so many blocks of the backbone, and the head."""
+
+    last: int
+    """Blocks, counted from the output; at least 1."""
+
+    def __post_init__(self) -> None:
+        if self.last < 1:
+            raise UserError(f"last: {self.last} is not valid; at least 1 block")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lora:
+    """Low-rank adapters beside the attention matrices of a text backbone, and the head (Hu et al. 2021, arXiv:2106.09685)."""
+
+    lora: int
+    """Rank of the adapters; 4 to 16 is usual."""
+
+    def __post_init__(self) -> None:
+        if self.lora < 1:
+            raise UserError(f"lora: {self.lora} is not valid; the rank is at least 1")
+
+
+Trainable = str | Last | Lora
+"""`head`, `all`, `{last: N}`, `{lora: RANK}`, or the name or pattern of a block: that block and all above it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """One stretch of training: what is trainable, for how long, at which learning rates."""
+
+    trainable: Trainable = "head"
+    """What trains: head | all | {last: N} | {lora: RANK} | a block's name or pattern (it and all above it)."""
+    epochs: int = 3
+    """Passes over the training examples, at most (early stopping may end the phase before)."""
+    learning_rate: float = 1e-3
+    """Peak learning rate of the head and of the topmost block."""
+    optimizer: Literal["adamw", "adam", "sgd", "rmsprop", "lion"] = "adamw"
+    """Keras optimizer; sgd has Nesterov momentum 0.9."""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """How the learning rate goes from its peak to the end of the phase: to 0 along a cosine or a line, or not at all."""
+    warmup: float = 0.1
+    """Part of the phase's steps, 0 to 1, over which the learning rate rises from 0 to its peak."""
+    layer_decay: float = 1.0
+    """Factor on the learning rate from each block to the one below it, 0 to 1 (1: the same for all)."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay; none on biases and normalisation weights. Used by adamw, sgd and lion."""
+    label_smoothing: float = 0.0
+    """Part of the target's mass, 0 to 1, that is spread over all classes. Classification only."""
+    clip_norm: float | None = 1.0
+    """Upper bound of the global norm of all gradients together; null: no clipping."""
+    ema: float | None = None
+    """Decay of an exponential moving average of the weights, which is what is evaluated and kept; null: none."""
+    early_stopping: int | None = None
+    """Epochs without a better validation loss after which the phase ends; null: it runs to its end."""
+    keep: Literal["best", "last"] = "best"
+    """Which epoch's weights the phase ends with: the one of the lowest validation loss, or the last."""
+    batch_norm: Literal["frozen", "train"] = "frozen"
+    """Whether BatchNorm layers in trainable blocks train, statistics included, or stay as pre-trained."""
+
+    def __post_init__(self) -> None:
+        checks = {
+            "epochs": (self.epochs >= 1, "at least 1"),
+            "learning_rate": (self.learning_rate > 0, "above 0"),
+            "warmup": (0 <= self.warmup <= 1, "from 0 to 1"),
+            "layer_decay": (0 < self.layer_decay <= 1, "above 0, at most 1"),
+            "weight_decay": (self.weight_decay >= 0, "0 or more"),
+            "label_smoothing": (0 <= self.label_smoothing < 1, "from 0 to below 1"),
+            "clip_norm": (self.clip_norm is None or self.clip_norm > 0, "above 0, or null"),
+            "ema": (self.ema is None or 0 < self.ema < 1, "between 0 and 1, or null"),
+            "early_stopping": (self.early_stopping is None or self.early_stopping >= 1, "at least 1, or null"),
+        }
+        require(self, checks)
+
+
+def require(config: Any, checks: Mapping[str, tuple[bool, str]]) -> None:
+    """Raises a `UserError` for the first field of `config` whose check is false: `{field: (holds, "what is valid")}`."""
+    for name, (holds, valid) in checks.items():
+        if not holds:
+            raise UserError(f"{name}: {getattr(config, name)!r} is not valid; {valid}")
+
+
+# --- reading -----------------------------------------------------------------------------------------------------------
+
+
+def read(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The mapping in the YAML file `path`, with dotted overrides (`data.batch_size=64`) applied.
+
+    Raises `UserError` where the file is missing, is no YAML, is not a mapping, or an override does not fit it.
+    """
+    import yaml
+
+    file = Path(path)
+    if not file.is_file():
+        raise UserError(f"{path}: no such config file")
+    try:
+        raw = yaml.load(file.read_text(encoding="utf-8"), Loader=_yaml_loader())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from error
+    if not isinstance(raw, dict):
+        raise UserError(f"{path}: a config is a mapping (`method: …`, `data: …`), not {type(raw).__name__}")
+    return override(raw, overrides)
+
+
+def override(raw: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """`raw` with each `a.b.0.c=value` set; the value is read as YAML, a list element is named by its number."""
+    import copy
+
+    import yaml
+
+    result: dict[str, Any] = copy.deepcopy(dict(raw))
+    for item in overrides:
+        key, sign, text = item.partition("=")
+        if not sign or not key:
+            raise UserError(f"{item!r} is not an override; write key=value, for example data.batch_size=64")
+        try:
+            value = yaml.load(text, Loader=_yaml_loader())
+        except yaml.YAMLError as error:
+            raise UserError(f"{item!r}: the value is not valid YAML: {' '.join(str(error).split())}") from error
+        _set(result, key.split("."), value, key)
+    return result
+
+
+def _set(node: Any, path: list[str], value: Any, key: str) -> None:
+    head, *rest = path
+    place: Any = head
+    if isinstance(node, list):
+        if not head.isdigit() or int(head) >= len(node):
+            raise UserError(f"{key}: {head!r} is not the number of an element; there are {len(node)}, counted from 0")
+        place = int(head)
+    elif not isinstance(node, dict):
+        raise UserError(f"{key}: {head!r} does not lead anywhere; what stands above it is {node!r}")
+    if not rest:
+        node[place] = value
+        return
+    if isinstance(node, dict) and node.get(head) is None:
+        node[head] = {}
+    _set(node[place], rest, value, key)
+
+
+def _yaml_loader() -> Any:
+    """PyYAML's safe loader, which also reads `3e-6` as a number, as YAML 1.2 does (YAML 1.1 wants `3.0e-6`)."""
+    import re
+
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    Loader.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"^[-+]?(\d[\d_]*\.?[\d_]*|\.[\d_]+)[eE][-+]?\d+$"),
+        list("-+0123456789."),
+    )
+    return Loader
+
+
+# --- validating --------------------------------------------------------------------------------------------------------
+
+
+def validate(kind: Any, raw: Mapping[str, Any]) -> Any:
+    """`raw` as an instance of the dataclass (or annotated union) `kind`; a `UserError` names every wrong key, a line each."""
+    import pydantic
+
+    unknown = list(_unknown_keys(kind, raw, ""))
+    if unknown:
+        raise UserError("\n".join(unknown))
+    try:
+        return pydantic.TypeAdapter(kind).validate_python(raw)
+    except pydantic.ValidationError as error:
+        raise UserError("\n".join(dict.fromkeys(_explain(detail, raw) for detail in error.errors()))) from error
+
+
+def _unknown_keys(kind: Any, raw: Any, path: str) -> Iterable[str]:
+    """One line for each key of `raw` that no dataclass of `kind` has."""
+    if isinstance(raw, Mapping):
+        options = _dataclasses(kind)
+        tagged = [option for option in options if _tag_matches(option, raw)]
+        options = tagged or options
+        fields = {name: hint for option in options for name, hint in typing.get_type_hints(option).items()}
+        if not fields:
+            return
+        for key, value in raw.items():
+            full = f"{path}.{key}" if path else str(key)
+            if key in fields:
+                yield from _unknown_keys(fields[key], value, full)
+            else:
+                near = did_you_mean(key, fields)
+                near = near.replace("'", "", 2) if not path else near.replace("'", "", 2).replace("mean ", f"mean {path}.")
+                yield f"{full}: unknown key{near or '; valid keys: ' + ', '.join(sorted(fields))}"
+    elif isinstance(raw, Sequence) and not isinstance(raw, str):
+        items = [argument for argument in typing.get_args(kind) if argument is not Ellipsis]
+        for place, value in enumerate(raw):
+            for item in items:
+                yield from _unknown_keys(item, value, f"{path}.{place}")
+
+
+def _dataclasses(kind: Any) -> list[Any]:
+    """The dataclasses that `kind` allows: itself, or the members of a union or of an `Annotated` one."""
+    if dataclasses.is_dataclass(kind):
+        return [kind]
+    if typing.get_origin(kind) in (typing.Union, types.UnionType, typing.Annotated):
+        return [found for argument in typing.get_args(kind) for found in _dataclasses(argument)]
+    return []
+
+
+def _tag_matches(option: Any, raw: Mapping[str, Any]) -> bool:
+    """Whether a field of `option` that can hold only one word (`source: Literal["tfds"]`) holds that word in `raw`."""
+    for name, hint in typing.get_type_hints(option).items():
+        if typing.get_origin(hint) is Literal and len(typing.get_args(hint)) == 1 and name in raw:
+            return bool(raw[name] == typing.get_args(hint)[0])
+    return False
+
+
+def _explain(detail: Any, raw: Mapping[str, Any]) -> str:
+    """One line for one of pydantic's errors, with the key as the user wrote it."""
+    path: list[str] = []
+    node: Any = raw
+    for part in detail["loc"]:  # pydantic also puts the names of union members here, which are not the user's words
+        if isinstance(part, str) and isinstance(node, Mapping) and part in node:
+            node = node[part]
+        elif isinstance(part, int) and isinstance(node, (list, tuple)) and part < len(node):
+            node = node[part]
+        elif detail["type"] == "missing" and part == detail["loc"][-1]:
+            pass
+        else:
+            continue
+        path.append(str(part))
+    key = ".".join(path)
+    cause = (detail.get("ctx") or {}).get("error")
+    if isinstance(cause, UserError):
+        return ".".join([*path, str(cause)]) if path else str(cause)
+    if detail["type"] == "missing":
+        return f"{key}: missing; it has no default"
+    if detail["type"] in ("literal_error", "union_tag_invalid"):
+        expected = (detail["ctx"].get("expected") or detail["ctx"].get("expected_tags", "")).replace("'", "")
+        value = detail["ctx"].get("tag", detail["input"])
+        tag = str(detail["ctx"].get("discriminator", "")).strip("'")
+        choices = expected.replace(" or ", ", ").split(", ")
+        return f"{'.'.join([*path, tag] if tag else path)}: {value!r} is not valid; one of {expected}{did_you_mean(value, choices)}"
+    if detail["type"] == "union_tag_not_found":
+        return f"{key}.{str(detail['ctx']['discriminator']).strip(chr(39))}: missing; it says which kind of {key} this is"
+    return f"{key}: {detail['input']!r} is not valid; {detail['msg'][0].lower()}{detail['msg'][1:]}"
+
+
+# --- writing -----------------------------------------------------------------------------------------------------------
+
+
+def dump(config: Any) -> str:
+    """`config`, a dataclass, as YAML text that `read` and `validate` turn into an equal one."""
+    import yaml
+
+    return yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses as dicts and tuples as lists, all the way down: what YAML and JSON can hold."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, os.PathLike) else value
