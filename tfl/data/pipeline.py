@@ -1,0 +1,128 @@
+"""From the examples of a split to the batches that a model takes, epoch by epoch and the same every time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tfl.data import augment as augmentation
+from tfl.data import image as images
+from tfl.data.augment import Augment
+from tfl.data.examples import Examples
+from tfl.lazy import keras, tf
+
+LENGTH_STEP = 8
+"""Texts are padded to a multiple of so many tokens, so that few lengths occur."""
+
+
+def stream_seed(*parts: int) -> int:
+    """One seed from several numbers, such as (run seed, phase, epoch); nearby numbers give unrelated seeds."""
+    import numpy as np
+
+    return int(np.random.SeedSequence(parts).generate_state(1)[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batches:
+    """The batches of one split. `epoch(e)` is a data set of dicts: the model's inputs, `index`, `label`, `share`.
+
+    `index` is `[N] int64`, the place of each example in the split; `share` is `[N] float32`, 1 / the size of the whole
+    global batch, so that a sum over the replicas' parts of it is the batch's mean.
+    """
+
+    examples: Examples
+    batch_size: int
+    """Global batch, across all replicas."""
+    training: bool = False
+    """Whether examples are shuffled and augmented."""
+    seed: int = 0
+    drop_remainder: bool = False
+    """Whether a last batch that is not full is left out (where shapes must be static)."""
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        whole = len(self.examples) // self.batch_size
+        return whole if self.drop_remainder else math.ceil(len(self.examples) / self.batch_size)
+
+    def epoch(self, epoch: int = 0, skip: int = 0) -> tf.data.Dataset:
+        """The batches of an epoch from batch number `skip` on, as an uninterrupted epoch would have gone on."""
+        shuffle = stream_seed(self.seed, epoch) if self.training else None
+        data = self.examples.dataset(shuffle_seed=shuffle, skip=skip * self.batch_size)
+        data = self._batch(data, epoch).map(_with_share, num_parallel_calls=tf.data.AUTOTUNE)
+        options = tf.data.Options()
+        options.deterministic = True
+        return data.with_options(options).prefetch(tf.data.AUTOTUNE)
+
+    def _batch(self, data: tf.data.Dataset, epoch: int) -> tf.data.Dataset:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageBatches(Batches):
+    """Batches of images, decoded, resized, augmented while training, and preprocessed for the backbone."""
+
+    preprocess: Callable[[Any], Any]
+    """`[N, H, W, 3] float32` in 0..255 to what the backbone takes."""
+    size: tuple[int, int]
+    """Height and width in pixels."""
+    resize: str = "squash"
+    augment: Augment | None = None
+
+    def _batch(self, data: tf.data.Dataset, epoch: int) -> tf.data.Dataset:
+        augment = self.augment if self.training else None
+
+        def one(example: Mapping[str, Any]) -> dict[str, Any]:
+            loaded = images.load(example)
+            image = images.resize(loaded["image"], self.size, self.resize)
+            if augment is not None:
+                seed = augmentation.example_seed(self.seed, epoch, example["index"])
+                image = augmentation.augment(image, seed, augment)
+            return {**loaded, "image": image}
+
+        def whole(batch: Mapping[str, Any]) -> dict[str, Any]:
+            if augment is not None and (augment.mixup or augment.cutmix):
+                seed = augmentation.example_seed(self.seed, epoch, batch["index"][0])
+                batch = augmentation.mix(batch, seed, augment)
+            return {**batch, "image": self.preprocess(batch["image"])}
+
+        data = data.map(one, num_parallel_calls=tf.data.AUTOTUNE)
+        data = data.batch(self.batch_size, drop_remainder=self.drop_remainder)
+        return data.map(whole, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextBatches(Batches):
+    """Batches of tokenised texts, padded to the longest of each batch, or all to `length`."""
+
+    pad_values: Mapping[str, int | bool]
+    length: int | None = None
+    """Tokens that every batch is padded to; None: the batch's longest, rounded up."""
+
+    def _batch(self, data: tf.data.Dataset, epoch: int) -> tf.data.Dataset:
+        pads = self.pad_values
+
+        def one(example: Mapping[str, Any]) -> dict[str, Any]:
+            if self.length is not None:
+                return dict(example)
+            length = tf.shape(example["padding_mask"])[0]
+            room = -length % LENGTH_STEP
+            return {
+                name: tf.pad(value, [[0, room]], constant_values=pads[name]) if name in pads else value
+                for name, value in example.items()
+            }
+
+        data = data.map(one, num_parallel_calls=tf.data.AUTOTUNE)
+        shapes = keras.tree.map_structure(lambda spec: spec.shape, data.element_spec)
+        shapes = {name: [self.length] if name in pads else shape for name, shape in shapes.items()}
+        values = {
+            name: tf.constant(pads.get(name, 0), spec.dtype) if spec.dtype != tf.string else ""
+            for name, spec in data.element_spec.items()
+        }
+        return data.padded_batch(self.batch_size, shapes, values, drop_remainder=self.drop_remainder)
+
+
+def _with_share(batch: Mapping[str, Any]) -> dict[str, Any]:
+    size = tf.shape(batch["index"])[0]
+    return {**batch, "share": tf.fill([size], 1.0 / tf.cast(size, tf.float32))}

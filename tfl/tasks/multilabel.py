@@ -1,0 +1,56 @@
+"""Multi-label classification: any number of classes at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tfl.lazy import keras
+from tfl.tasks.task import as_column, dense_head, mixed_targets
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiLabel:
+    """A sigmoid for each of `class_names`, trained with binary cross-entropy. Labels are `[N, C] float32` of 0 and 1."""
+
+    class_names: tuple[str, ...]
+    dropout: float = 0.2
+    hidden: tuple[int, ...] = ()
+    class_weights: tuple[float, ...] | None = None
+    kind = "multilabel"
+
+    def head(self, features: Any, name: str) -> Any:
+        """Features `[N, D]` to logits `[N, C] float32`."""
+        return dense_head(features, units=len(self.class_names), hidden=self.hidden, dropout=self.dropout, name=name)
+
+    def targets(self, batch: Mapping[str, Any], label_smoothing: float = 0.0) -> Any:
+        """Probabilities `[N, C] float32`, drawn towards one half by `label_smoothing`."""
+        targets = mixed_targets(batch, lambda label: keras.ops.cast(label, "float32"))
+        return targets * (1 - label_smoothing) + label_smoothing / 2
+
+    def weights(self, batch: Mapping[str, Any]) -> Any:
+        """The mean weight of each example's classes, `[N] float32`; 1 for an example that has none."""
+        label = keras.ops.cast(batch["label"], "float32")
+        column = as_column(self.class_weights)
+        if column is None:
+            return keras.ops.ones_like(label[:, 0])
+        count = keras.ops.sum(label, axis=-1)
+        mean = keras.ops.sum(label * column, axis=-1) / keras.ops.maximum(count, 1)
+        return keras.ops.where(count > 0, mean, 1.0)
+
+    def loss(self, targets: Any, logits: Any) -> Any:
+        """Mean binary cross-entropy over the classes of each example, `[N] float32`."""
+        return keras.losses.binary_crossentropy(targets, logits, from_logits=True)
+
+    def metrics(self) -> list[Any]:
+        """The part of all (example, class) decisions that are right."""
+        return [keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)]
+
+    def watch(self, batch: Mapping[str, Any], logits: Any) -> tuple[Any, Any]:
+        """`(0 and 1 [N, C], logits [N, C])`."""
+        return batch["label"], logits
+
+    def predictions(self, logits: Any) -> Any:
+        """Probabilities `[N, C] float32`, each by itself."""
+        return keras.ops.sigmoid(logits)
