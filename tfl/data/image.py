@@ -1,0 +1,203 @@
+"""Images: decoding to RGB, resizing, and finding the files that can't be read.
+
+`decode`, `load` and `resize` are made of TensorFlow ops alone and give the same eagerly, inside `Dataset.map` and in a
+SavedModel: what was evaluated is what is served. The orientation that a camera notes in EXIF is not applied.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal
+
+from tfl.config import UserError
+from tfl.lazy import tf
+
+MAX_PIXELS = 178_956_970
+"""Largest image that is decoded; a header that claims more is an error or an attack (the limit of Pillow)."""
+
+FORMATS = {b"\xff\xd8\xff": "JPEG", b"\x89PNG": "PNG", b"GIF8": "GIF", b"BM": "BMP", b"RIFF": "WebP"}
+"""How a file of each format that can be decoded begins."""
+
+Resize = Literal["squash", "crop", "pad"]
+
+
+def decode(data: tf.Tensor) -> tf.Tensor:
+    """The image encoded in `data`, a scalar string: [H, W, 3] uint8.
+
+    JPEG, PNG, GIF (its first frame), BMP, and WebP where TensorFlow reads it. Grey becomes RGB, CMYK is converted,
+    16 bits become 8, a palette is applied, an alpha channel is dropped. Raises `tf.errors.InvalidArgumentError`.
+    """
+    is_bmp = tf.equal(tf.strings.substr(data, 0, 2), "BM")
+    image = tf.cond(is_bmp, lambda: _decode_bmp(data), lambda: _decode(data))
+    return tf.ensure_shape(image, [None, None, 3])
+
+
+def _decode(data: tf.Tensor) -> tf.Tensor:
+    return tf.io.decode_image(data, channels=3, expand_animations=False)
+
+
+def _decode_bmp(data: tf.Tensor) -> tf.Tensor:
+    """A BMP; TensorFlow takes the palette numbers of one with 8 bits a pixel for grey values, so they are looked up."""
+    image = _decode(data)
+    header = tf.io.decode_raw(tf.strings.substr(data, 0, 54), tf.uint8)
+
+    def look_up() -> tf.Tensor:
+        start = 14 + tf.cast(
+            header[14], tf.int32
+        )  # the file header, then an info header that begins with its own length
+        entries = tf.io.decode_raw(tf.strings.substr(data, start, 4 * 256), tf.uint8)
+        entries = tf.reshape(entries[: tf.size(entries) // 4 * 4], [-1, 4])
+        return tf.gather(entries[:, 2::-1], tf.cast(image[..., 0], tf.int32))  # stored as B, G, R, 0
+
+    return tf.cond(tf.equal(header[28], 8), look_up, lambda: image)
+
+
+def load(example: dict[str, Any]) -> dict[str, Any]:
+    """`example` with its image in memory as "image", [H, W, 3] uint8; other entries stay.
+
+    Reads the file that "path" (scalar string) names, which is taken out, or turns "image" to RGB: a scalar string
+    (an encoded image) or a uint8 array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4].
+    """
+    rest = {key: value for key, value in example.items() if key not in ("path", "image")}
+    if "path" in example:
+        return {**rest, "image": decode(tf.io.read_file(example["path"]))}
+    image = tf.convert_to_tensor(example["image"])
+    return {**rest, "image": decode(image) if image.dtype == tf.string else _rgb(image)}
+
+
+def _rgb(image: tf.Tensor) -> tf.Tensor:
+    if image.dtype != tf.uint8:
+        raise UserError(f"image: an array of {image.dtype.name}; valid are uint8 arrays, 0 to 255, and encoded images")
+    if image.shape.rank == 2:
+        image = image[..., None]
+    channels = image.shape[-1] if image.shape.rank == 3 else 0
+    if channels == 3:
+        return image
+    if channels == 1:
+        return tf.repeat(image, 3, axis=-1)
+    if channels == 4:
+        return image[..., :3]
+    if channels is None:  # known only when it runs
+        return tf.gather(image, tf.where(tf.shape(image)[-1] >= 3, [0, 1, 2], [0, 0, 0]), axis=-1)
+    raise UserError(f"image: an array of shape {image.shape}; valid are [H, W], [H, W, 1], [H, W, 3] and [H, W, 4]")
+
+
+def resize(image: tf.Tensor, size: tuple[int, int], mode: Resize = "squash") -> tf.Tensor:
+    """`image`, [H, W, 3] of any real dtype in 0..255, resized to `size` (height, width): float32 in 0..255.
+
+    Bilinear, with antialiasing where it shrinks. `squash` changes the aspect ratio; `crop` scales the image until it
+    covers the target and cuts the middle out; `pad` scales it until it fits and fills the rest with black.
+    """
+    if mode not in ("squash", "crop", "pad"):
+        raise UserError(f"resize: {mode!r} is not valid; one of squash, crop, pad")
+    image = tf.convert_to_tensor(image)
+    target = tf.constant(size, tf.float32)
+    source = tf.cast(tf.shape(image)[:2], tf.float32)
+    scale = target / source
+    if mode != "squash":
+        scale = tf.repeat(tf.reduce_max(scale) if mode == "crop" else tf.reduce_min(scale), 2)
+    # One op scales and shifts, and computes no pixel that is cut off.
+    result = tf.raw_ops.ScaleAndTranslate(
+        images=image[None],
+        size=size,
+        scale=scale,
+        translation=(target - source * scale) / 2,
+        kernel_type="triangle",
+        antialias=True,
+    )[0]
+    return tf.ensure_shape(tf.clip_by_value(result, 0.0, 255.0), [*size, 3])
+
+
+# --- finding what can't be read ---------------------------------------------------------------------------------------
+
+
+def unreadable(items: Sequence[str | bytes], threads: int | None = None) -> list[tuple[int, str]]:
+    """(index, short reason) of those of `items`, paths or encoded images, that can't be read or decoded; in order.
+
+    Every image is really decoded, in `threads` threads (default: one a core), each of which holds one image at a time.
+    """
+
+    def check(start: int) -> list[tuple[int, str]]:
+        with tf.device("CPU:0"):
+            found = ((place, _reason(items[place])) for place in range(start, min(start + chunk, len(items))))
+            return [(place, reason) for place, reason in found if reason]
+
+    chunk = 64  # a job each would keep as many futures as images
+    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+        return list(itertools.chain.from_iterable(pool.map(check, range(0, len(items), chunk))))
+
+
+def _reason(item: str | bytes) -> str:
+    """Why `item` can't be decoded, or "" where it can."""
+    try:
+        data = item if isinstance(item, bytes) else _read(item)
+    except tf.errors.NotFoundError:
+        return "no such file"
+    except tf.errors.PermissionDeniedError:
+        return "no permission to read it"
+    except tf.errors.OpError as error:
+        return "a folder, not a file" if tf.io.gfile.isdir(item) else _short(error)
+    if not data:
+        return "empty file"
+    kind = next((name for magic, name in FORMATS.items() if data.startswith(magic)), None)
+    if kind is None:
+        return _foreign(data)
+    try:
+        height, width = _header_size(data, kind)
+        if height * width > MAX_PIXELS:
+            return f"{kind} header claims {width:,} × {height:,} pixels; at most {MAX_PIXELS:,} are decoded"
+        decode(tf.constant(data))
+    except (tf.errors.OpError, ValueError) as error:
+        return f"truncated {kind}" if _truncated(data, kind) else f"corrupt {kind}: {_short(error)}"
+    return ""
+
+
+def _read(path: str) -> bytes:
+    with tf.io.gfile.GFile(path, "rb") as file:
+        data: bytes = file.read()
+    return data
+
+
+def _header_size(data: bytes, kind: str) -> tuple[int, int]:
+    """(height, width) as the header says, without decoding; (0, 0) where the format's own limit is low enough."""
+    if kind == "JPEG":
+        height, width, _ = tf.io.extract_jpeg_shape(tf.constant(data)).numpy().tolist()
+    elif kind == "PNG":
+        width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+    elif kind == "GIF":
+        width, height = int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
+    elif kind == "BMP":  # the height is negative where the rows go from top to bottom
+        width, height = (abs(int.from_bytes(data[at : at + 4], "little", signed=True)) for at in (18, 22))
+    else:
+        width, height = 0, 0
+    return height, width
+
+
+def _truncated(data: bytes, kind: str) -> bool:
+    """Whether the end that a file of this format has is not there."""
+    end = data[-64:].rstrip(b"\0\r\n ")
+    return {
+        "JPEG": not end.endswith(b"\xff\xd9"),
+        "PNG": b"IEND" not in end,
+        "GIF": not end.endswith(b";"),
+        "BMP": int.from_bytes(data[2:6], "little") > len(data),
+        "WebP": int.from_bytes(data[4:8], "little") + 8 > len(data),
+    }[kind]
+
+
+def _foreign(data: bytes) -> str:
+    """What a file is that begins like no image that can be decoded."""
+    if data.startswith((b"II*\0", b"MM\0*")):
+        return "a TIFF image, which is not read; convert it to PNG or JPEG"
+    if data[4:8] == b"ftyp":
+        return "a HEIC or AVIF image or a film, which is not read; convert it to JPEG"
+    return f"not an image: starts with {data[:8]!r}"
+
+
+def _short(error: Exception) -> str:
+    """TensorFlow's message without the names of its nodes."""
+    text = str(getattr(error, "message", error)).split("}} ")[-1].split(" [Op:")[0]
+    return text if len(text) <= 100 else text[:99] + "…"
