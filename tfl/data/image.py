@@ -130,6 +130,11 @@ def unreadable(items: Sequence[str | bytes], threads: int | None = None) -> list
         return list(itertools.chain.from_iterable(pool.map(check, range(0, len(items), chunk))))
 
 
+def kind(data: bytes) -> str | None:
+    """The format of an encoded image as its first bytes say, a value of `FORMATS`; None for any other."""
+    return next((name for magic, name in FORMATS.items() if data.startswith(magic)), None)
+
+
 def _reason(item: str | bytes) -> str:
     """Why `item` can't be decoded, or "" where it can."""
     try:
@@ -142,16 +147,16 @@ def _reason(item: str | bytes) -> str:
         return "a folder, not a file" if tf.io.gfile.isdir(item) else _short(error)
     if not data:
         return "empty file"
-    kind = next((name for magic, name in FORMATS.items() if data.startswith(magic)), None)
-    if kind is None:
+    form = kind(data)
+    if form is None:
         return _foreign(data)
     try:
-        height, width = _header_size(data, kind)
+        height, width = _header_size(data, form)
         if height * width > MAX_PIXELS:
-            return f"{kind} header claims {width:,} × {height:,} pixels; at most {MAX_PIXELS:,} are decoded"
+            return f"{form} header claims {width:,} × {height:,} pixels; at most {MAX_PIXELS:,} are decoded"
         decode(tf.constant(data))
     except (tf.errors.OpError, ValueError) as error:
-        return f"truncated {kind}" if _truncated(data, kind) else f"corrupt {kind}: {_short(error)}"
+        return f"truncated {form}" if _truncated(data, form) else f"corrupt {form}: {_short(error)}"
     return ""
 
 
@@ -161,22 +166,22 @@ def _read(path: str) -> bytes:
     return data
 
 
-def _header_size(data: bytes, kind: str) -> tuple[int, int]:
+def _header_size(data: bytes, form: str) -> tuple[int, int]:
     """(height, width) as the header says, without decoding; (0, 0) where the format's own limit is low enough."""
-    if kind == "JPEG":
+    if form == "JPEG":
         height, width, _ = tf.io.extract_jpeg_shape(tf.constant(data)).numpy().tolist()
-    elif kind == "PNG":
+    elif form == "PNG":
         width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
-    elif kind == "GIF":
+    elif form == "GIF":
         width, height = int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
-    elif kind == "BMP":  # the height is negative where the rows go from top to bottom
+    elif form == "BMP":  # the height is negative where the rows go from top to bottom
         width, height = (abs(int.from_bytes(data[at : at + 4], "little", signed=True)) for at in (18, 22))
     else:
         width, height = 0, 0
     return height, width
 
 
-def _truncated(data: bytes, kind: str) -> bool:
+def _truncated(data: bytes, form: str) -> bool:
     """Whether the end that a file of this format has is not there."""
     end = data[-64:].rstrip(b"\0\r\n ")
     return {
@@ -185,7 +190,7 @@ def _truncated(data: bytes, kind: str) -> bool:
         "GIF": not end.endswith(b";"),
         "BMP": int.from_bytes(data[2:6], "little") > len(data),
         "WebP": int.from_bytes(data[4:8], "little") + 8 > len(data),
-    }[kind]
+    }[form]
 
 
 def _foreign(data: bytes) -> str:
