@@ -1,0 +1,42 @@
+"""What the configs of all sources share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tfl.config import UserError, require
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """The fields that every source has; a source's own `Config` adds its own."""
+
+    source: str
+    """Which source reads the data; `tfl list sources` names them."""
+    batch_size: int = 32
+    """Examples in a global batch, across all replicas."""
+    validation: float = 0.15
+    """Where the source brings no validation split: the fraction cut for it (of all, or of train where a test split
+    exists)."""
+    test: float = 0.15
+    """Where the source brings no test split: the fraction cut for it."""
+    max_train: int | None = None
+    """At most so many training examples, drawn class by class by the seed; null: all."""
+    on_error: Literal["skip", "fail"] = "skip"
+    """What an unreadable example does: it is skipped, reported and counted, or it ends the run."""
+    resize: Literal["squash", "crop", "pad"] = "squash"
+    """How an image becomes square: its sides squashed, its middle cut out, or its short side padded. Images only."""
+
+    def __post_init__(self) -> None:
+        checks = {
+            "batch_size": (self.batch_size >= 1, "at least 1"),
+            "validation": (0 < self.validation < 1, "a fraction between 0 and 1"),
+            "test": (0 < self.test < 1, "a fraction between 0 and 1"),
+            "max_train": (self.max_train is None or self.max_train >= 1, "at least 1, or null"),
+        }
+        require(self, checks)
+        if self.validation + self.test >= 1:
+            raise UserError(
+                f"validation: {self.validation} and test: {self.test} leave nothing to train on; together below 1"
+            )

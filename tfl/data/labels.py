@@ -1,0 +1,155 @@
+"""Raw labels, whatever they are, to the labels of `Examples`: class indices, 0/1 vectors or numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from tfl.config import UserError
+from tfl.data.examples import Examples, Kind, Unreadable
+
+AnyKind = Literal["auto", "classification", "multilabel", "regression"]
+
+MANY = 50
+"""More distinct whole numbers than this are taken for a quantity, not for classes, unless the kind is given."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Labels:
+    """Labels of N examples."""
+
+    values: np.ndarray
+    """[N] int64, [N, C] float32 or [N] float32, by `kind`; anything where an entry of `wrong` says so."""
+    class_names: tuple[str, ...]
+    kind: Kind
+    wrong: dict[int, str]
+    """Which entries are no labels, and why."""
+
+
+def read_labels(raw: Any, kind: AnyKind = "auto", class_names: Sequence[str] | None = None) -> Labels:
+    """Labels from one value an example: [N] strings, whole numbers, booleans or floats; None and NaN are missing.
+
+    `auto` is regression for floats and for whole numbers with more than `MANY` distinct values, else classification.
+    Classes are sorted, numbers by value. With `class_names`, whole numbers are indices into them, strings are names of
+    them. Labels [N, C] of 0 and 1 are multi-label.
+    """
+    if getattr(raw, "ndim", 1) == 2:
+        return indicator_labels(np.asarray(raw), class_names)
+    values = [_plain(value) for value in raw]
+    wrong = {place: "no label" for place, value in enumerate(values) if value is None}
+    present = [value for value in values if value is not None]
+    if kind == "multilabel":
+        raise UserError("kind: multilabel needs 0/1 labels for each class, or a separator between several in a text")
+    if kind == "auto":
+        kind = "regression" if class_names is None and _is_quantity(present, bool(wrong)) else "classification"
+    if kind == "regression":
+        return _numbers(values, wrong)
+    return _classes(values, present, wrong, class_names)
+
+
+def indicator_labels(raw: np.ndarray, class_names: Sequence[str] | None = None) -> Labels:
+    """Multi-label from [N, C] zeros and ones (booleans too); anything else in a row makes that row wrong."""
+    names = tuple(class_names) if class_names is not None else tuple(map(str, range(raw.shape[1])))
+    if len(names) != raw.shape[1]:
+        raise UserError(f"labels have {raw.shape[1]} columns, but there are {len(names)} class names")
+    values = np.array([[_number(value) for value in row] for row in raw.tolist()], dtype=np.float32).reshape(raw.shape)
+    bad = ~np.all((values == 0) | (values == 1), axis=1)
+    wrong = {int(place): f"labels {raw[place].tolist()!r} are not all 0 or 1" for place in np.flatnonzero(bad)}
+    return Labels(values=np.nan_to_num(values), class_names=names, kind="multilabel", wrong=wrong)
+
+
+def separated_labels(raw: Any, separator: str) -> Labels:
+    """Multi-label from texts such as "red|round"; an empty one means that no label applies."""
+    texts = ["" if _plain(value) is None else str(value) for value in raw]
+    sets = [{part.strip() for part in text.split(separator)} - {""} for text in texts]
+    names = tuple(sorted(set().union(*sets)))
+    column = {name: place for place, name in enumerate(names)}
+    values = np.zeros((len(sets), len(names)), dtype=np.float32)
+    for row, labels in enumerate(sets):
+        values[row, [column[name] for name in labels]] = 1
+    return Labels(values=values, class_names=names, kind="multilabel", wrong={})
+
+
+def attach(parts: Mapping[str, Examples], labels: Labels) -> tuple[dict[str, Examples], tuple[Unreadable, ...]]:
+    """`parts` with their share of `labels`, which are those of all parts one after the other, and without wrong
+    ones."""
+    splits: dict[str, Examples] = {}
+    unreadable: list[Unreadable] = []
+    start = 0
+    for name, examples in parts.items():
+        places = np.arange(start, start + len(examples))
+        good = np.array([place not in labels.wrong for place in places.tolist()], dtype=bool)
+        unreadable += [Unreadable(examples.ids[place - start], labels.wrong[place]) for place in places[~good].tolist()]
+        splits[name] = replace(examples, labels=labels.values[places]).take(np.flatnonzero(good))
+        start += len(examples)
+    return splits, tuple(unreadable)
+
+
+def _plain(value: Any) -> Any:
+    """`value` as a Python str, bool, int or float; None where it is missing."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, bytes):
+        value = value.decode("utf-8")
+    if value is None or (isinstance(value, float) and np.isnan(value)) or type(value).__name__ in ("NAType", "NaTType"):
+        return None
+    if isinstance(value, str):
+        return value.strip() or None
+    return value
+
+
+def _is_quantity(present: list[Any], gaps: bool) -> bool:
+    if not present or any(isinstance(value, (str, bool)) for value in present):
+        return False
+    # A column of whole numbers with gaps in it arrives as floats.
+    whole = all(isinstance(value, int) or (gaps and float(value).is_integer()) for value in present)
+    return not whole or len(set(present)) > MANY
+
+
+def _numbers(values: list[Any], wrong: dict[int, str]) -> Labels:
+    result = np.zeros(len(values), dtype=np.float32)
+    for place, value in enumerate(values):
+        if value is None:
+            continue
+        result[place] = number = _number(value)
+        if not np.isfinite(number):
+            wrong[place] = f"label {value!r} is not a number"
+    return Labels(values=result, class_names=(), kind="regression", wrong=wrong)
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return float("nan")
+
+
+def _classes(values: list[Any], present: list[Any], wrong: dict[int, str], class_names: Sequence[str] | None) -> Labels:
+    if class_names is not None:
+        names = tuple(class_names)
+        index: dict[Any, int] = {name: place for place, name in enumerate(names)}
+        index.update({place: place for place in range(len(names))})
+    else:
+        # Text and numbers in one column are all text; floats that stand for whole numbers are named as such.
+        texts = any(isinstance(value, str) for value in present)
+        ordered = sorted(set(map(str, present)) if texts else set(present))
+        names = tuple(_name(value) for value in ordered)
+        index = {value: place for place, value in enumerate(ordered)}
+        values = [str(value) if texts and value is not None else value for value in values]
+    result = np.zeros(len(values), dtype=np.int64)
+    for place, value in enumerate(values):
+        if value is None:
+            continue
+        found = index.get(value)
+        if found is None:
+            wrong[place] = f"label {value!r} is not one of the {len(names)} classes"
+        else:
+            result[place] = found
+    return Labels(values=result, class_names=names, kind="classification", wrong=wrong)
+
+
+def _name(value: Any) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
