@@ -1,0 +1,48 @@
+"""Image files as examples: each is read once to hash it and once to see that it decodes; nothing stays in memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from tfl.data.examples import Columns, Unreadable, digest, digests, strings
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".gif", ".bmp")
+UNSUPPORTED = (".webp", ".heic", ".heif", ".tif", ".tiff", ".avif", ".svg", ".jp2", ".psd")
+
+
+def image_files(
+    paths: Sequence[str | os.PathLike[str]], ids: Sequence[str]
+) -> tuple[Columns, np.ndarray, list[Unreadable]]:
+    """The readable ones of `paths` as `Columns` without labels, their positions in `paths`, and the unreadable ones."""
+    from tfl.data import image
+
+    names = [os.fspath(path) for path in paths]
+    with ThreadPoolExecutor(max_workers=min(8, 2 * (os.cpu_count() or 1))) as pool:
+        hashed = list(pool.map(_hash, names))
+    reasons = {place: result for place, result in enumerate(hashed) if isinstance(result, str)}
+    present = [place for place in range(len(names)) if place not in reasons]
+    for place, reason in image.unreadable([names[place] for place in present]):
+        reasons[present[place]] = reason
+    keep = np.array([place for place in range(len(names)) if place not in reasons], dtype=np.int64)
+    columns = Columns(
+        ids=strings(ids[place] for place in keep),
+        inputs={"path": strings(names[place] for place in keep)},
+        labels=None,
+        digests=digests(hashed[place] for place in keep if isinstance(hashed[place], bytes)),
+    )
+    return columns, keep, [Unreadable(ids[place], reason) for place, reason in sorted(reasons.items())]
+
+
+def _hash(path: str) -> bytes | str:
+    """The digest of the file's content, or why it cannot be read."""
+    try:
+        return digest(Path(path).read_bytes())
+    except FileNotFoundError:
+        return "no such file"
+    except OSError as error:
+        return error.strerror or str(error)

@@ -1,0 +1,140 @@
+"""Image folder: one sub-folder a class, or train/, val/ and test/ above them.
+
+With `train` and `val` alone, `val` is the test split and validation is cut from `train`: the held-out folder is what
+you will quote, so it must not choose the epoch. With `train` and `test`, validation is cut from `train`; with all
+three, each is what it says. Class folders may have folders inside; hidden files and files that are no images are left
+out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from tfl.config import UserError, did_you_mean
+from tfl.data.config import DataConfig
+from tfl.data.examples import Columns, Records, Unreadable
+from tfl.data.files import EXTENSIONS, UNSUPPORTED, image_files
+from tfl.data.splits import NAMES, held_out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(DataConfig):
+    """Images in folders."""
+
+    source: Literal["folder"] = "folder"
+    path: str
+    """The folder: one sub-folder a class, or train/, val/ and test/ above them."""
+
+
+def read(config: Config, seed: int = 0) -> Records:
+    """Reads names and labels from the folders, and every file once to check it. Raises `UserError` for no such
+    folder."""
+    root = Path(config.path).expanduser()
+    if not root.is_dir():
+        raise UserError(f"{config.path}: no such folder{_near(root)}")
+    found = held_out(_split_folders(root))
+    classes = _class_names(found, root)
+    splits: dict[str, Columns] = {}
+    unreadable: list[Unreadable] = []
+    for name, folder in found.items():
+        splits[name], bad = _read_split(folder, root, classes)
+        unreadable += bad
+    if not any(map(len, splits.values())) and not unreadable:
+        raise UserError(why_nothing(root))
+    return Records(
+        splits=dict(splits),
+        class_names=classes,
+        modality="image",
+        kind="classification",
+        unreadable=tuple(unreadable),
+    )
+
+
+def _near(path: Path) -> str:
+    """A suggestion from what is there in the parent folder of `path`."""
+    return did_you_mean(path.name, os.listdir(path.parent)) if path.parent.is_dir() else ""
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted((item for item in root.iterdir() if item.is_dir() and not item.name.startswith(".")), key=_by_name)
+
+
+def _by_name(path: Path) -> str:
+    return path.name
+
+
+def _split_folders(root: Path) -> dict[str, Path]:
+    """The split folders of `root` by split, or {"all": root}."""
+    folders = _folders(root)
+    named: dict[str, Path] = {}
+    for item in folders:
+        part = NAMES.get(item.name.lower())
+        if part and part in named:
+            raise UserError(f"{root}: {named[part].name}/ and {item.name}/ are both {part}; keep one")
+        if part:
+            named[part] = item
+    # A class may well be called "test"; splits hold folders, and one of them is train.
+    if "train" not in named or not _folders(named["train"]):
+        return {"all": root}
+    others = [item.name for item in folders if NAMES.get(item.name.lower()) is None]
+    if others:
+        raise UserError(
+            f"{root}: {', '.join(item + '/' for item in others[:5])} stands beside {named['train'].name}/; a folder "
+            "holds either classes or train/, val/ and test/"
+        )
+    return named
+
+
+def _class_names(found: dict[str, Path], root: Path) -> tuple[str, ...]:
+    """The sorted names of the class folders; those of `train` where there are splits, and no other split has more."""
+    classes = {name: [item.name for item in _folders(folder)] for name, folder in found.items()}
+    first = classes.get("train", classes.get("all", []))
+    if not first:
+        raise UserError(why_nothing(root))
+    for name, others in classes.items():
+        for other in others:
+            if other not in first:
+                raise UserError(
+                    f"{found[name] / other}: class {other!r} is not in {found['train']}{did_you_mean(other, first)}; "
+                    "every class needs training examples"
+                )
+    return tuple(first)
+
+
+def _read_split(folder: Path, root: Path, classes: tuple[str, ...]) -> tuple[Columns, list[Unreadable]]:
+    paths = [path for name in classes for path in _images(folder / name)]
+    index = {name: place for place, name in enumerate(classes)}
+    columns, kept, bad = image_files(paths, [path.relative_to(root).as_posix() for path in paths])
+    labels = [index[paths[place].relative_to(folder).parts[0]] for place in kept]
+    return dataclasses.replace(columns, labels=np.array(labels, dtype=np.int64)), bad
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """All files below `folder`, in the same order on every machine, without hidden ones."""
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(parent, name) for name in sorted(files) if not name.startswith("."))
+
+
+def _images(folder: Path) -> list[Path]:
+    return [path for path in _files(folder) if path.suffix.lower() in EXTENSIONS]
+
+
+def why_nothing(root: Path) -> str:
+    """Why no example was found in `root`."""
+    kinds = Counter(path.suffix.lower() for path in _files(root))
+    readable = ", ".join(item[1:] for item in EXTENSIONS)
+    unsupported = [f"{count} {kind}" for kind, count in kinds.most_common() if kind in UNSUPPORTED]
+    if unsupported and not any(kind in EXTENSIONS for kind in kinds):
+        return f"{root}: {', '.join(unsupported)} files, which cannot be read; convert them to one of {readable}"
+    if any(path.suffix.lower() in EXTENSIONS for path in root.iterdir()):
+        return f"{root}: the images are not in sub-folders; make one sub-folder a class and put them there"
+    return f"{root}: no images found; expected one sub-folder a class, with files of {readable}"

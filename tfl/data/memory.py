@@ -1,0 +1,101 @@
+"""Data given in Python: a DataFrame, or arrays, texts or image paths with their labels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from tfl.config import UserError
+from tfl.data.examples import Columns, Records, Unreadable, digest, digests, strings
+from tfl.data.files import EXTENSIONS, image_files
+from tfl.data.labels import attach, indicator_labels, read_labels
+from tfl.data.table import ColumnConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(ColumnConfig):
+    """What holds for data that no file name can stand for; the columns are those of a DataFrame."""
+
+    source: Literal["memory"] = "memory"
+    content: Literal["auto", "text", "path"] = "auto"
+    """What a list of strings holds: texts, or paths of images; auto: paths where each ends like an image file."""
+
+
+def read(config: Config, seed: int = 0) -> Records:
+    """Raises a `UserError`: the data of such a config was in the memory of another process."""
+    raise UserError(
+        "source: memory: this run's data was given in Python and is not stored with it; give the data again "
+        "(run.evaluate(data), or a file or folder on the command line)"
+    )
+
+
+def from_memory(data: Any, config: Config | None = None, seed: int = 0) -> Records:
+    """Records from a pandas `DataFrame` (columns as in `config`) or from a pair `(inputs, labels)`.
+
+    `inputs` is an array of images, [N, H, W] or [N, H, W, C], uint8 or floats in 0..1 or 0..255; or a list of texts
+    or of paths of images. `labels` is a list or array of N classes or numbers, or [N, C] of 0 and 1.
+    """
+    config = config or Config()
+    if hasattr(data, "columns") and hasattr(data, "iloc"):
+        from tfl.data.frames import Part, frame_records
+
+        frame = data.reset_index(drop=True)
+        return frame_records([Part(name="all", frame=frame, origin="row", folder=Path())], config)
+    if not isinstance(data, (tuple, list)) or len(data) != 2:
+        kind = type(data).__name__
+        raise UserError(f"data: {kind} is not valid; a path, a DataFrame, or a pair (inputs, labels)")
+    inputs, raw = data
+    inputs = inputs if isinstance(inputs, np.ndarray) else list(inputs)
+    examples, kept, unreadable = _inputs(inputs, config)
+    given = raw if hasattr(raw, "ndim") else list(raw)
+    if len(given) != len(inputs):
+        raise UserError(f"data: {len(inputs)} inputs, but {len(given)} labels; there must be one for each")
+    values = given.to_numpy() if hasattr(given, "to_numpy") else given
+    listed = np.asarray(values) if getattr(values, "ndim", 1) == 2 else list(values)
+    chosen = listed[kept] if isinstance(listed, np.ndarray) else [listed[place] for place in kept]
+    labels = indicator_labels(chosen) if isinstance(chosen, np.ndarray) else read_labels(chosen, config.kind)
+    splits, wrong = attach({"all": examples}, labels)
+    return Records(
+        splits=splits,
+        class_names=labels.class_names,
+        modality="text" if "text" in examples.inputs else "image",
+        kind=labels.kind,
+        unreadable=(*unreadable, *wrong),
+    )
+
+
+def _inputs(inputs: Any, config: Config) -> tuple[Columns, np.ndarray, list[Unreadable]]:
+    """The readable inputs without labels, their positions, and the unreadable ones."""
+    from tfl.data.npz import image_arrays, pixels_of
+
+    if len(inputs) == 0:
+        raise UserError("data: no examples")
+    first = inputs[0]
+    if isinstance(first, (str, os.PathLike)):
+        values = [os.fspath(value) for value in inputs]
+        ids = [f"row:{place}" for place in range(1, len(values) + 1)]
+        if config.content == "path" or (config.content == "auto" and _are_paths(inputs)):
+            return image_files(values, ids)
+        return _texts(values, ids)
+    images = pixels_of(np.asarray(inputs), "inputs")
+    return image_arrays(images, "array"), np.arange(len(images)), []
+
+
+def _are_paths(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, os.PathLike) or str(value).lower().endswith(EXTENSIONS) for value in values)
+
+
+def _texts(values: list[str], ids: list[str]) -> tuple[Columns, np.ndarray, list[Unreadable]]:
+    kept = np.array([place for place, value in enumerate(values) if value.strip()], dtype=np.int64)
+    columns = Columns(
+        ids=strings(ids[place] for place in kept),
+        inputs={"text": strings(values[place] for place in kept)},
+        labels=None,
+        digests=digests(digest(values[place].encode("utf-8", "surrogatepass")) for place in kept),
+    )
+    return columns, kept, [Unreadable(ids[place], "no text") for place, value in enumerate(values) if not value.strip()]
