@@ -1,13 +1,18 @@
 """Heavy libraries, imported when first used, so that `import tfl` and `tfl --help` are instant.
 
-`from tfl.lazy import keras, tf` costs nothing; the first attribute access imports the library, quietly: the C++ log of
-TensorFlow is silenced unless `TF_CPP_MIN_LOG_LEVEL` says otherwise (`tfl -v` sets it to 0).
+`from tfl.lazy import keras, tf` costs nothing; the first attribute access imports the library, quietly: what TensorFlow's
+C++ code writes to stderr meanwhile is shown only if the import fails, or if `TF_CPP_MIN_LOG_LEVEL` asks for it (`tfl -v`
+sets it to 0).
 """
 
 from __future__ import annotations
 
 import importlib
 import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 
@@ -19,11 +24,36 @@ class _Lazy:
 
     def __getattr__(self, attribute: str) -> Any:
         os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        module = importlib.import_module(self._name)
+        if self._name in sys.modules:
+            module = sys.modules[self._name]
+        else:
+            with _quiet():
+                module = importlib.import_module(self._name)
         value = getattr(module, attribute)
         setattr(self, attribute, value)  # the next access is a plain attribute
         return value
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Holds back what is written to the process's stderr; TensorFlow's first lines ignore its own log level."""
+    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3":
+        yield
+        return
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(stderr, 2)
+            held.seek(0)
+            sys.stderr.write(held.read().decode(errors="replace"))
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from tfl.backbones.backbone import Backbone
 from tfl.config import Phase, Trainable
 from tfl.lazy import keras
+from tfl.report import Moved
 from tfl.tasks import Task
 
 
@@ -94,7 +96,7 @@ def cut(model: keras.Model) -> Cut:
     below, above = [], []
     for node in _nodes(model):
         tensors = list(node.arguments.keras_tensors)
-        if node.operation.trainable_variables or any(id(tensor) in live for tensor in tensors):
+        if getattr(node.operation, "trainable_variables", ()) or any(id(tensor) in live for tensor in tensors):
             above.append(node)
             live.update(id(tensor) for tensor in node.outputs)
             frontier.update((id(tensor), tensor) for tensor in tensors if id(tensor) not in live)
@@ -139,3 +141,39 @@ def groups(model: keras.Model, backbone: Backbone, phase: Phase) -> list[Group]:
         claimed.update(id(variable) for variable in members)
     head = [variable for variable in model.trainable_variables if id(variable) not in claimed]
     return [Group("head", head, 1.0), *result]
+
+
+def snapshot(model: keras.Model) -> list[bytes]:
+    """A digest of the bytes of each of `variables(model)`, to find out later which of them moved."""
+    return [hashlib.blake2b(variable.numpy().tobytes(), digest_size=16).digest() for variable in variables(model)]
+
+
+def what_moved(model: keras.Model, before: Sequence[bytes]) -> Moved:
+    """Compares `model` with its `snapshot` from before a phase and holds it to what was declared trainable.
+
+    Raises `RuntimeError` naming the variables that were frozen and moved all the same; statistics of a BatchNorm layer
+    that trains may move, those of a frozen one may not.
+    """
+    trainable = {id(variable) for variable in model.trainable_variables}
+    free = {id(v) for layer in batch_norms(model) for v in layer.non_trainable_variables}
+    changed, still, broken, frozen = 0, [], [], 0
+    for variable, old, new in zip(variables(model), before, snapshot(model), strict=True):
+        if id(variable) in trainable:
+            changed += old != new
+            still += [variable.path] if old == new else []
+        elif id(variable) not in free:
+            frozen += 1
+            broken += [variable.path] if old != new else []
+    if broken:
+        raise RuntimeError(
+            f"{len(broken)} frozen variables moved in this phase, the first of them {', '.join(broken[:5])}. "
+            f"The results would not be what the config declares. Something other than the training step writes to them: "
+            f"a callback, or a layer that ignores trainable=False."
+        )
+    return Moved(changed=changed, frozen=frozen, still=tuple(still))
+
+
+def batch_norms(model: keras.Model) -> list[Any]:
+    """The BatchNorm layers of `model` that train."""
+    layers = model._flatten_layers()
+    return [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable]

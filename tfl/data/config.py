@@ -25,8 +25,8 @@ class DataConfig:
     """At most so many training examples, drawn class by class by the seed; null: all."""
     on_error: Literal["skip", "fail"] = "skip"
     """What an unreadable example does: it is skipped, reported and counted, or it ends the run."""
-    resize: Literal["squash", "crop", "pad"] = "squash"
-    """How an image becomes square: its sides squashed, its middle cut out, or its short side padded. Images only."""
+    resize: Literal["crop", "squash", "pad"] = "crop"
+    """How an image becomes square: its middle cut out, its sides squashed, or its short side padded. Images only."""
 
     def __post_init__(self) -> None:
         checks = {

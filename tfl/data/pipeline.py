@@ -11,6 +11,7 @@ from tfl.data import augment as augmentation
 from tfl.data import image as images
 from tfl.data.augment import Augment
 from tfl.data.examples import Examples
+from tfl.data.text import tokenize
 from tfl.lazy import keras, tf
 
 LENGTH_STEP = 8
@@ -67,7 +68,7 @@ class ImageBatches(Batches):
     """`[N, H, W, 3] float32` in 0..255 to what the backbone takes."""
     size: tuple[int, int]
     """Height and width in pixels."""
-    resize: str = "squash"
+    resize: str = "crop"
     augment: Augment | None = None
 
     def _batch(self, data: tf.data.Dataset, epoch: int) -> tf.data.Dataset:
@@ -126,3 +127,23 @@ class TextBatches(Batches):
 def _with_share(batch: Mapping[str, Any]) -> dict[str, Any]:
     size = tf.shape(batch["index"])[0]
     return {**batch, "share": tf.fill([size], 1.0 / tf.cast(size, tf.float32))}
+
+
+def prepare(
+    examples: Examples,
+    preprocess: Any,
+    *,
+    modality: str,
+    batch_size: int,
+    resize: str = "crop",
+    training: bool = False,
+    seed: int = 0,
+    augment: Augment | None = None,
+) -> Batches:
+    """The batches of `examples` for a backbone whose `preprocess` this is; texts are tokenised here, once."""
+    common: dict[str, Any] = {"batch_size": batch_size, "training": training, "seed": seed}
+    if modality == "text":
+        return TextBatches(examples=tokenize(examples, preprocess), pad_values=preprocess.pad_values, **common)
+    return ImageBatches(
+        examples=examples, preprocess=preprocess, size=preprocess.size, resize=resize, augment=augment, **common
+    )

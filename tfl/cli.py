@@ -1,0 +1,187 @@
+"""The command line: parse, call, print. What it prints about a mistake is one line, and the exit code is 2."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+CONFIG_SUFFIXES = (".yaml", ".yml")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; the exit code: 0 done, 1 failed, 2 a mistake in what was given, 130 interrupted."""
+    arguments = _parser().parse_args(argv)
+    if arguments.verbose:
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"
+    from tfl.config import UserError
+
+    try:
+        code: int | None = arguments.call(arguments)
+        return code or 0
+    except UserError as error:
+        print(f"tfl: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("tfl: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `tfl list backbones | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="tfl", description="The transfer-learning workbench for Keras 3 on TensorFlow.")
+    parser.add_argument("-v", "--verbose", action="store_true", help="show TensorFlow's own log")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    train = _command(commands, "train", _train, "train on a config, a folder of images or a table of texts")
+    _add_job(train)
+    train.add_argument("--out", metavar="DIR", help="directory of the run (default: a new one below runs/)")
+    train.add_argument("--export", metavar="DIR", help="also export a SavedModel there")
+
+    check = _command(commands, "check", _check, "everything but training: data, weights, what would train, time, memory")
+    _add_job(check)
+
+    evaluate = _command(commands, "evaluate", _evaluate, "evaluate a run, on its own test split or on other data")
+    evaluate.add_argument("run", metavar="RUN")
+    evaluate.add_argument("source", nargs="?", metavar="SOURCE", help="labelled data (default: the run's test split)")
+    evaluate.add_argument("--label", metavar="COLUMN")
+    evaluate.add_argument("--text", metavar="COLUMN")
+
+    predict = _command(commands, "predict", _predict, "predict images, or the rows of tables of texts")
+    predict.add_argument("run", metavar="RUN")
+    predict.add_argument("files", nargs="+", metavar="FILE", help="images or folders of them; tables or .txt files, a text a line")
+    predict.add_argument("--text", metavar="COLUMN", help="column of a table (default: the run's)")
+    predict.add_argument("--out", metavar="CSV", help="where to write the predictions (default: the terminal)")
+
+    export = _command(commands, "export", _export, "export a run as a SavedModel that takes image bytes or texts")
+    export.add_argument("run", metavar="RUN")
+    export.add_argument("--out", metavar="DIR", help="where to (default: RUN/export)")
+
+    listing = _command(commands, "list", _list, "list what there is")
+    listing.add_argument("what", choices=("backbones", "sources", "presets"))
+    return parser
+
+
+def _command(commands: Any, name: str, call: Any, text: str) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    command.set_defaults(call=call)
+    command.add_argument("-v", "--verbose", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    return command
+
+
+def _add_job(command: argparse.ArgumentParser) -> None:
+    """What says which job: a config or a source, shortcuts for its most used keys, and overrides."""
+    command.add_argument("job", nargs="?", metavar="CONFIG|SOURCE", help="a .yaml config; or a folder, table, .npz, …")
+    command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="such as phases.1.learning_rate=3e-6")
+    command.add_argument("--config", metavar="YAML", help="the config, named by an option")
+    command.add_argument("--backbone", metavar="NAME", help="backbone.name; `tfl list backbones`")
+    command.add_argument("--weights", metavar="WHERE", help="backbone.weights: a file, folder, package://…, hf://… or none")
+    command.add_argument("--text", metavar="COLUMN", help="data.text: the column of texts")
+    command.add_argument("--label", metavar="COLUMN", help="data.label: the column of labels")
+    command.add_argument("--seed", type=int, help="seed of splits, order, augmentation and the head")
+
+
+def _job(arguments: argparse.Namespace) -> Any:
+    """The validated config of a `train` or `check` command."""
+    from tfl import config as configs
+    from tfl.jobs import config_of, raw_of_source
+
+    job, overrides = arguments.job, list(arguments.overrides)
+    if arguments.config is not None:
+        overrides, job = [*([job] if job else []), *overrides], arguments.config
+    if job is None:
+        raise configs.UserError("name a .yaml config, a folder of images or a table of texts; `tfl train --help`")
+    if str(job).endswith(CONFIG_SUFFIXES):
+        raw = configs.read(job)
+    else:
+        raw = raw_of_source(job)
+    shortcuts = {
+        "backbone.name": arguments.backbone,
+        "backbone.weights": arguments.weights,
+        "data.text": arguments.text,
+        "data.label": arguments.label,
+        "seed": arguments.seed,
+    }
+    raw = configs.override(raw, [f"{key}={value}" for key, value in shortcuts.items() if value is not None])
+    return config_of(configs.override(raw, overrides))
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    config = _job(arguments)
+    export = Path(arguments.export) if arguments.export else None
+    if export is not None and export.exists() and any(export.iterdir()):
+        from tfl.config import UserError
+
+        raise UserError(f"--export: {export} is not empty; name another folder")
+    from rich.console import Console
+
+    from tfl.methods import METHODS
+    from tfl.report import summary
+
+    run = METHODS[config.method].run(config, arguments.out)
+    console = Console()
+    console.print(summary(run.report))
+    print(f"run: {run.directory}")
+    if export is not None:
+        print(f"export: {run.export(export)}")
+    return 130 if any(phase.stopped == "interrupted" for phase in run.report.phases) else 0
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    config = _job(arguments)
+    from rich.console import Console
+
+    from tfl.studies.check import check
+
+    Console().print(check(config))
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    import tfl
+
+    run = tfl.load(arguments.run)
+    fields = {name: value for name in ("text", "label") if (value := getattr(arguments, name)) is not None}
+    metrics = run.evaluate(arguments.source, **fields)
+    from rich.console import Console
+
+    from tfl.report import metrics_table
+
+    Console().print(metrics_table(metrics))
+
+
+def _predict(arguments: argparse.Namespace) -> None:
+    import tfl
+    from tfl.jobs import inputs_of_files
+
+    run = tfl.load(arguments.run)
+    inputs = inputs_of_files(run, arguments.files, arguments.text)
+    result = run.predict(inputs)
+    if arguments.out is None:
+        result.to_csv(sys.stdout, index=False)
+    else:
+        Path(arguments.out).parent.mkdir(parents=True, exist_ok=True)
+        result.to_csv(arguments.out, index=False)
+        print(f"{len(result)} predictions: {arguments.out}")
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    import tfl
+
+    run = tfl.load(arguments.run)
+    print(run.export(arguments.out or run.directory / "export"))
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    from tfl.jobs import listing
+
+    for name, text in listing(arguments.what).items():
+        print(f"{name:<28} {text}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,204 @@
+"""Feature extraction and fine-tuning: a new head first, then some or all of the backbone at a lower learning rate."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pydantic
+
+from tfl import backbones, data, distribute, models, tasks
+from tfl.config import Last, Phase, UserError, require
+from tfl.data.augment import Augment
+from tfl.data.examples import Examples
+from tfl.data.splits import Splits
+from tfl.methods.session import Session
+from tfl.run import Run
+from tfl.tasks import Task
+
+Source = Annotated[data.AnyConfig, pydantic.Field(discriminator="source")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything that decides a fine-tuning run."""
+
+    method: Literal["finetune"] = "finetune"
+    data: Source
+    """Where the examples come from, and how they are split and batched."""
+    backbone: backbones.Config
+    """The pre-trained network and its weights."""
+    task: tasks.Config = field(default_factory=tasks.Config)
+    """What is predicted, and the head that predicts it."""
+    augment: Literal["auto"] | Augment | None = "auto"
+    """Random changes of training images. auto: mirroring and cropping for images; null: none."""
+    phases: tuple[Phase, ...] = ()
+    """What trains, one phase after the other. Empty: the head, then the top of an image or all of a text backbone."""
+    folds: int = 0
+    """K-fold cross-validation over train and validation beside the run itself, for small sets; 0: none."""
+    seed: int = 0
+    """Decides splits, order, augmentation, dropout and the head's first weights."""
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    """Keras dtype policy of the whole run."""
+    distribute: distribute.Name = "auto"
+    """Devices: auto takes every GPU there is, or else the CPU."""
+    deterministic: bool = False
+    """Makes TensorFlow use only ops that give the same bits every time, at some cost of speed."""
+
+    def __post_init__(self) -> None:
+        require(self, {"folds": (self.folds == 0 or self.folds >= 2, "0 for none, or at least 2")})
+
+
+def resolve(config: Config, modality: str, blocks: int) -> Config:
+    """`config` with its defaults made definite for a backbone of `modality` that has `blocks` blocks."""
+    phases = config.phases or (TEXT_PHASES if modality == "text" else image_phases(blocks))
+    augment = config.augment
+    if modality == "text":
+        if isinstance(augment, Augment):
+            raise UserError("augment: it changes images, but this backbone reads texts; leave it out")
+        augment = None
+    elif augment == "auto":
+        augment = Augment(crop=0.8, color=0.0)
+    return dataclasses.replace(config, phases=phases, augment=augment)
+
+
+TEXT_PHASES = (
+    Phase(trainable="head", epochs=2, learning_rate=1e-3),
+    Phase(trainable="all", epochs=5, learning_rate=1e-4, layer_decay=0.9),
+)
+
+
+def image_phases(blocks: int) -> tuple[Phase, ...]:
+    """The head, then the top fifth of the blocks at a tenth of the head's learning rate."""
+    return (
+        Phase(trainable="head", epochs=5, learning_rate=1e-3),
+        Phase(trainable=Last(last=max(1, round(blocks / 5))), epochs=5, learning_rate=1e-4),
+    )
+
+
+def run(config: Config, out: str | Path | None = None, *, source: Any = None, callbacks: Sequence[Any] = ()) -> Run:
+    """Fine-tunes as `config` says and returns the run, written to the directory `out` (or a new one below `runs/`).
+
+    `source`: what the data of a `memory` source is, given in Python. `callbacks`: Keras callbacks for every phase.
+    """
+    with Session(config, out) as session:
+        splits = session.stage("data", lambda: data.load(config.data, config.seed, data=source))
+        session.describe(splits)
+        backbone = session.stage("weights", load_backbone, config)
+        config = resolve(config, backbone.modality, len(backbone.blocks))
+        check_modality(splits, backbone)
+        session.start(config)
+        folds = session.stage("folds", cross_validate, session, config, splits, callbacks) if config.folds else None
+        model, made = assemble(session, config, backbone, splits)
+        fits = session.stage("training", train, session, config, backbone, model, made, splits, callbacks)
+        results = session.stage("evaluation", session.evaluate, model, made, backbone, splits)
+        return session.finish(config, splits, backbone, model, made, fits, results, folds)
+
+
+def load_backbone(config: Config) -> backbones.Backbone:
+    """The backbone of `config`, under its precision policy and seed."""
+    from tfl.lazy import keras
+
+    keras.config.set_dtype_policy(config.precision)
+    keras.utils.set_random_seed(config.seed)
+    return backbones.load(config.backbone)
+
+
+def check_modality(splits: Splits, backbone: backbones.Backbone) -> None:
+    """Raises `UserError` where the data is images and the backbone reads texts, or the other way round."""
+    if splits.modality != backbone.modality:
+        fit = "resnet50, mobilenet_v2" if splits.modality == "image" else "minilm, bert"
+        raise UserError(
+            f"backbone.name: {backbone.name} reads {backbone.modality}s, but the data is {splits.modality}s; "
+            f"choose one that reads {splits.modality}s ({fit}; `tfl list backbones`)"
+        )
+
+
+def assemble(session: Session, config: Config, backbone: Any, splits: Splits) -> tuple[Any, dict[str, Task]]:
+    """The model of `backbone` with a new head for the data's task, and its tasks by name."""
+    task = tasks.make(config.task, splits.kind, splits.class_names, splits.train.labels)
+    name = data.label_name(config.data)
+    with session.strategy.scope():
+        model = models.build(backbone, {name: task})
+    distribute.per_replica_seeds(model)
+    return model, {name: task}
+
+
+def train(
+    session: Session,
+    config: Config,
+    backbone: Any,
+    model: Any,
+    made: dict[str, Task],
+    splits: Splits,
+    callbacks: Sequence[Any],
+    quiet: bool = False,
+) -> list[Any]:
+    """Runs the phases one after the other and returns their reports; ends early where the user interrupted one."""
+    batches = session.batches(backbone, splits.validation)
+    reports = []
+    for number, phase in enumerate(config.phases):
+        models.set_trainable(model, backbone, phase.trainable, phase.batch_norm)
+        stream = session.batches(backbone, splits.train, training=True, number=number)
+        report = session.phase(number, phase, backbone, model, made, stream, batches, callbacks, quiet=quiet)
+        reports.append(report)
+        if report.stopped == "interrupted":
+            break
+    return reports
+
+
+def cross_validate(session: Session, config: Config, splits: Splits, callbacks: Sequence[Any]) -> dict[str, Any]:
+    """K-fold cross-validation over the training and validation examples: each fold is tested by a model of the others.
+
+    The data is read and tokenised once for all folds; each fold starts from the pre-trained backbone.
+    """
+    results = []
+    for number, (train_part, validation, test) in enumerate(folds_of(splits, config.folds, config.seed)):
+        session.say(f"fold {number + 1} of {config.folds}")
+        part = dataclasses.replace(splits, train=train_part, validation=validation, test=test)
+        backbone = load_backbone(config)
+        model, made = assemble(session, config, backbone, part)
+        train(session, config, backbone, model, made, part, callbacks, quiet=True)
+        results.append(session.evaluate(model, made, backbone, part))
+    return summarise([next(iter(result.values()))["test"] for result in results])
+
+
+def folds_of(splits: Splits, folds: int, seed: int) -> list[tuple[Examples, Examples, Examples]]:
+    """(train, validation, test) of each fold, stratified by class; the next fold is the validation of each."""
+    from sklearn.model_selection import KFold, StratifiedKFold
+
+    pool = data.concatenate(splits.train, splits.validation)
+    whole = splits.kind == "classification"
+    if whole and min(np.bincount(pool.labels)) < folds:
+        raise UserError(f"folds: {folds} is more than the smallest class has examples; use fewer folds")
+    splitter = (StratifiedKFold if whole else KFold)(folds, shuffle=True, random_state=seed)
+    parts = [test for _, test in splitter.split(pool.labels, pool.labels if whole else None)]
+    result = []
+    for number, test in enumerate(parts):
+        validation = parts[(number + 1) % folds] if folds > 2 else test[:0]
+        rest = np.setdiff1d(np.arange(len(pool)), np.concatenate([test, validation]))
+        if folds == 2:
+            rest, validation = rest[: len(rest) * 4 // 5], rest[len(rest) * 4 // 5 :]
+        result.append((pool.take(rest), pool.take(validation), pool.take(test)))
+    return result
+
+
+def summarise(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """Mean and 95 % t-interval over the folds of each metric that has an interval of its own."""
+    from scipy import stats
+
+    metrics = {}
+    for name, first in results[0].items():
+        if not isinstance(first, dict) or first.get("value") is None:
+            continue
+        values = [result[name]["value"] for result in results if result[name]["value"] is not None]
+        half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values) if len(values) > 1 else 0.0
+        mean = float(np.mean(values))
+        metrics[name] = {"mean": mean, "low": mean - half, "high": mean + half, "values": values}
+    return {"metrics": metrics}
+
+

@@ -1,0 +1,281 @@
+"""The frame of a run that every method shares: where it writes, what it says, what it times, what it reports."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfl import distribute, evaluate, models, predict
+from tfl.config import Phase, UserError, dump, plain
+from tfl.data.examples import Examples
+from tfl.data.pipeline import Batches, prepare, stream_seed
+from tfl.data.splits import Splits
+from tfl.interrupt import Interrupt
+from tfl.report import PhaseReport, Report
+from tfl.run import CONFIG, PREDICTIONS, Facts, Run, save
+from tfl.tasks import Task
+
+
+class Session:
+    """One run while it runs. A context: it listens to Ctrl-C, and tells where unfinished work lies."""
+
+    def __init__(self, config: Any, out: str | Path | None) -> None:
+        from rich.console import Console
+
+        self.config, self.directory = config, free_directory(out, config)
+        self.console = Console(soft_wrap=True)
+        self.seconds: dict[str, float] = {}
+        self.interrupt = Interrupt()
+        self._tokenised: dict[int, Batches] = {}
+        self._epochs = 0
+
+    def __enter__(self) -> Session:
+        from tfl.lazy import keras, tf
+
+        keras.utils.set_random_seed(self.config.seed)
+        if self.config.deterministic:
+            tf.config.experimental.enable_op_determinism()
+        self.strategy = distribute.strategy(self.config.distribute)
+        self.interrupt.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.interrupt.__exit__()
+
+    def stage(self, name: str, call: Callable[..., Any], *args: Any) -> Any:
+        """`call(*args)`, its seconds counted for the stage `name`."""
+        start = time.perf_counter()
+        try:
+            return call(*args)
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+    def say(self, text: str) -> None:
+        """A line to the terminal."""
+        self.console.print(text, highlight=False, markup=False)
+
+    def describe(self, splits: Splits) -> None:
+        """What the data is: sizes, class counts, what could not be read, what is there twice."""
+        self.say(f"data: {', '.join(f'{size} {name}' for name, size in splits.sizes.items())}")
+        for name, counts in splits.class_counts.items():
+            if counts and len(counts) <= 20:
+                self.say(f"  {name}: {', '.join(f'{label} {count}' for label, count in counts.items())}")
+        for bad in splits.unreadable[:5]:
+            self.say(f"  skipped {bad.id}: {bad.reason}")
+        if len(splits.unreadable) > 5:
+            self.say(f"  … and {len(splits.unreadable) - 5} more; report.json names them all")
+        if splits.duplicates:
+            first = splits.duplicates[0]
+            self.say(
+                f"  warning: {len(splits.duplicates)} examples stand in two splits, the first as {first[0]} ({first[1]}) and "
+                f"{first[2]} ({first[3]}); the test result is too good by them"
+            )
+
+    def start(self, config: Any) -> None:
+        """Makes the run's directory and keeps the resolved config in it."""
+        self.config = config
+        self.directory.mkdir(parents=True, exist_ok=True)
+        (self.directory / CONFIG).write_text(dump(config), encoding="utf-8")
+
+    def batches(self, backbone: Any, examples: Examples, training: bool = False, number: int = 0) -> Batches:
+        """The batches of `examples`, for phase `number` where they train; texts are tokenised once a run."""
+        import dataclasses
+
+        config = self.config
+        if id(examples) not in self._tokenised:
+            self._tokenised[id(examples)] = prepare(
+                examples,
+                backbone.preprocess,
+                modality=backbone.modality,
+                batch_size=config.data.batch_size,
+                resize=config.data.resize,
+                augment=config.augment,
+            )
+        seed = stream_seed(config.seed, number)
+        return dataclasses.replace(self._tokenised[id(examples)], training=training, seed=seed)
+
+    def phase(
+        self,
+        number: int,
+        phase: Phase,
+        backbone: Any,
+        model: Any,
+        made: Mapping[str, Task],
+        stream: Batches,
+        validation: Batches,
+        callbacks: Sequence[Any],
+        quiet: bool = False,
+    ) -> PhaseReport:
+        """Trains one phase of `model`, whose trainable variables are set, and holds it to what it declared."""
+        from tfl.batch_norm import reestimate
+        from tfl.training import Supervised, fit_phase
+
+        part = models.cut(model)
+        groups = models.groups(model, backbone, phase)
+        before = models.snapshot(model)
+        forward = predict.Forward(model, self.strategy)
+
+        def validate() -> dict[str, float]:
+            if models.batch_norms(model):
+                reestimate(part, stream, self.strategy)
+            return predict.watched(made, forward(validation), validation.examples.labels)
+
+        fit = fit_phase(
+            part,
+            {"train": stream},
+            Supervised(made, phase.label_smoothing),
+            groups,
+            phase,
+            strategy=self.strategy,
+            validate=validate,
+            callbacks=[*callbacks, *([] if quiet else self._watchers(number, phase, stream))],
+            interrupt=self.interrupt,
+        )
+        self._epochs += len(fit.epochs)
+        trained = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
+        return PhaseReport(
+            trainable=plain(phase.trainable),
+            blocks=tuple(backbone.trainable),
+            trainable_parameters=trained,
+            frozen_parameters=sum(int(np.prod(v.shape)) for v in models.variables(model)) - trained,
+            learning_rates={group.name: phase.learning_rate * group.scale for group in groups},
+            epochs=fit.epochs,
+            kept_epoch=fit.kept_epoch,
+            stopped=fit.stopped,
+            seconds=fit.seconds,
+            examples_per_second=fit.examples_per_second,
+            waiting=fit.waiting,
+            moved=models.what_moved(model, before),
+        )
+
+    def _watchers(self, number: int, phase: Phase, stream: Batches) -> list[Any]:
+        from tfl.progress import ProgressBar, TensorBoard
+
+        declared = phase.trainable if isinstance(phase.trainable, str) else " ".join(map(str, _words(phase.trainable)))
+        title = f"phase {number + 1}/{len(self.config.phases)} {declared}"
+        return [
+            ProgressBar(title, phase.epochs, len(stream), self.console),
+            TensorBoard(self.directory / "logs", self._epochs),
+        ]
+
+    def evaluate(
+        self, model: Any, made: Mapping[str, Task], backbone: Any, splits: Splits
+    ) -> dict[str, dict[str, dict[str, Any]]]:
+        """`{task: {split: metrics}}` for validation and test; keeps the test split's predictions for `finish`."""
+        forward = predict.Forward(model, self.strategy)
+        results: dict[str, dict[str, Any]] = {name: {} for name in made}
+        for split in ("validation", "test"):
+            examples = getattr(splits, split)
+            logits = forward(self.batches(backbone, examples))
+            for name, task in made.items():
+                predictions = np.asarray(task.predictions(logits[name]))
+                results[name][split] = evaluate.evaluate(task.kind, examples.labels, predictions, task.class_names)
+                self._table = predict.table(task, predictions, examples.ids, examples.labels)
+        return results
+
+    def finish(
+        self,
+        config: Any,
+        splits: Splits,
+        backbone: Any,
+        model: Any,
+        made: Mapping[str, Task],
+        phases: Sequence[PhaseReport],
+        results: Mapping[str, Any],
+        folds: Mapping[str, Any] | None,
+    ) -> Run:
+        """Writes the run and returns it."""
+        report = Report(
+            method=config.method,
+            config=plain(config),
+            data=describe_data(splits),
+            backbone={
+                "name": backbone.name,
+                "parameters": int(backbone.model.count_params()),
+                **plain(backbone.weights),
+            },
+            phases=tuple(phases),
+            metrics=results,
+            folds=folds,
+            seconds=self.seconds,
+            versions=versions(),
+            hardware=hardware(self.strategy),
+        )
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._table.to_csv(self.directory / PREDICTIONS, index=False)
+        facts = Facts(
+            modality=splits.modality,
+            pairs=getattr(config.data, "text_pair", None) is not None,
+            resize=config.data.resize,
+            batch_size=config.data.batch_size,
+            tasks=dict(made),
+        )
+        return save(self.directory, config, model, backbone.preprocess, facts, report)
+
+
+def _words(trainable: Any) -> list[Any]:
+    return [word for item in plain(trainable).items() for word in item]
+
+
+def free_directory(out: str | Path | None, config: Any) -> Path:
+    """The directory of a new run. Raises `UserError` where `out` already holds something: nothing is overwritten."""
+    if out is not None:
+        folder = Path(out)
+        if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+            raise UserError(f"--out: {out} already holds something; name a new directory, or remove this one")
+        return folder
+    stem = f"{config.data.source}-{config.backbone.name}".replace("/", "_").replace(":", "_")
+    when = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    folder = Path("runs") / f"{stem}-{when}"
+    number = 1
+    while folder.exists():
+        number += 1
+        folder = Path("runs") / f"{stem}-{when}-{number}"
+    return folder
+
+
+def describe_data(splits: Splits) -> dict[str, Any]:
+    """What a report says of the data."""
+    return {
+        "fingerprint": splits.fingerprint,
+        "sizes": splits.sizes,
+        "class_counts": splits.class_counts,
+        "unreadable": [{"id": bad.id, "reason": bad.reason} for bad in splits.unreadable],
+        "duplicates": [list(pair) for pair in splits.duplicates],
+    }
+
+
+def versions() -> dict[str, str]:
+    """The releases of everything that can change a value."""
+    names = ("tfl", "tensorflow", "keras", "keras-hub", "tensorflow-text", "numpy")
+    found = {"python": platform.python_version()}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def hardware(strategy: Any) -> dict[str, Any]:
+    """What the run ran on."""
+    import os
+
+    from tfl.lazy import tf
+
+    gpus = [device.name for device in tf.config.list_physical_devices("GPU")]
+    return {
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "cpus": os.cpu_count(),
+        "gpus": gpus,
+        "strategy": type(strategy).__name__,
+        "replicas": strategy.num_replicas_in_sync,
+    }

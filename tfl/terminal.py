@@ -1,0 +1,188 @@
+"""A report for the terminal: the answer first, readable in 80 columns and without colour."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from tfl.report import Report
+
+HEADLINES = {"accuracy": "accuracy", "mae": "mean absolute error"}
+"""The metric that stands in the first line, the first of these that there is."""
+
+TITLES = {
+    "accuracy": "accuracy",
+    "label_accuracy": "accuracy of single labels",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "log_loss": "log-loss",
+    "auroc": "AUROC",
+    "expected_calibration_error": "calibration error",
+    "mae": "mean absolute error",
+    "rmse": "root mean squared error",
+    "r2": "R²",
+    "spearman": "Spearman's rank correlation",
+}
+"""Metrics as they are called in the terminal."""
+
+SHOWN = 20
+"""Classes in a table; where there are more, those of the lowest F1 are shown."""
+
+
+def summary(report: Report, places: Mapping[str, str] | None = None) -> RenderableType:
+    """The report for the terminal, the answer first. `places`: where things are, by name ("run", "export")."""
+    from rich.console import Group
+
+    lines: list[Any] = []
+    several = len(report.metrics) > 1
+    for task, splits in report.metrics.items():
+        split = "test" if "test" in splits else next(iter(splits), None)
+        if split is not None:
+            lines += [_text(_headline(f"{task}: {split}" if several else split, splits[split]), "bold")]
+            lines += [metrics_table(splits[split], headline=False), _text("")]
+    if report.folds:
+        lines += [_text(line) for line in _folds(report.folds)] + [_text("")]
+    lines += [_text(line) for line in _trained(report)]
+    lines += [_text(f"warning: {line}", "yellow") for line in _warnings(report)]
+    if report.seconds:
+        stages = ", ".join(f"{name} {_duration(seconds)}" for name, seconds in report.seconds.items())
+        lines.append(_text(f"time: {stages}; together {_duration(sum(report.seconds.values()))}"))
+    lines += [_text(f"{name}: {place}") for name, place in (places or {}).items()]
+    return Group(*lines)
+
+
+def metrics_table(metrics: Mapping[str, Any], headline: bool = True) -> RenderableType:
+    """The metrics of one split (or `{task: metrics}`) with their intervals, and per class, for the terminal."""
+    from rich.console import Group
+
+    if "examples" not in metrics:
+        return Group(*(part for name, one in metrics.items() for part in (_text(name, "bold"), metrics_table(one))))
+    parts: list[Any] = [_text(_headline("", metrics), "bold")] if headline else []
+    shown = next((name for name in HEADLINES if name in metrics), None)
+    found = [(name, metrics[name]) for name in TITLES if name in metrics and name != shown]
+    rows = [(TITLES[name], _number(one["value"]), _interval(one)) for name, one in found]
+    if rows:
+        parts.append(_text(""))
+        parts.append(_table(("metric", "value", "95 % interval"), rows))
+    classes = sorted(metrics.get("per_class", ()), key=lambda row: -1.0 if row["f1"] is None else row["f1"])
+    if len(classes) > SHOWN:
+        parts.append(_text(f"\nthe {SHOWN} of {len(classes)} classes with the lowest F1:"))
+    else:
+        classes = metrics.get("per_class", ())
+    cells = [
+        (row["class"], f"{row['support']:,}", *(_number(row[key], 2) for key in ("precision", "recall", "f1")))
+        for row in classes[:SHOWN]
+    ]
+    if cells:
+        parts.append(_text(""))
+        parts.append(_table(("class", "examples", "precision", "recall", "F1"), cells))
+    return Group(*parts)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> RenderableType:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for place, title in enumerate(header):
+        table.add_column(title, justify="right" if place else "left", overflow="ellipsis", no_wrap=True)
+    for row in rows:
+        table.add_row(*(_text(cell) for cell in row))
+    return table
+
+
+def _text(content: str, style: str = "") -> Any:
+    from rich.text import Text
+
+    return Text(content, style=style)  # not markup: the name of a class may hold brackets
+
+
+def _headline(what: str, metrics: Mapping[str, Any]) -> str:
+    """`test accuracy 0.874 (95 % interval 0.82–0.92, 153 examples)`."""
+    count = metrics.get("examples", 0)
+    examples = f"{count:,} example{'' if count == 1 else 's'}"
+    name = next((name for name in HEADLINES if name in metrics), None)
+    if name is None:
+        return f"{what} {examples}".strip()
+    one = metrics[name]
+    return f"{what} {HEADLINES[name]} {_number(one['value'])} (95 % interval {_interval(one, 2)}, {examples})".strip()
+
+
+def _folds(folds: Mapping[str, Any]) -> Iterator[str]:
+    for name, one in folds["metrics"].items():
+        title = f"{len(one['values'])}-fold {TITLES.get(name, name)}"
+        yield f"{title}: mean {_number(one['mean'])} (95 % interval {_interval(one, 2)})"
+
+
+def _trained(report: Report) -> Iterator[str]:
+    """What each phase trained, and what moved."""
+    name, origin = report.backbone.get("name", "?"), report.backbone.get("origin")
+    yield f"backbone: {name}, {report.backbone.get('parameters', 0):,} parameters" + (f", {origin}" if origin else "")
+    sizes = report.data.get("sizes", {})
+    yield "data: " + ", ".join(f"{split} {size:,}" for split, size in sizes.items())
+    for number, phase in enumerate(report.phases, 1):
+        last = len(phase.epochs)
+        kept = "" if phase.kept_epoch == last else f", the weights of epoch {phase.kept_epoch} kept"
+        ended = "" if phase.stopped == "completed" else f" ({phase.stopped})"
+        declared = phase.trainable
+        if isinstance(declared, Mapping):
+            declared = ", ".join(f"{key} {value}" for key, value in declared.items())
+        epochs = f"{last} epoch{'' if last == 1 else 's'}{kept}{ended}"
+        yield f"phase {number}, {declared}: {epochs}, {_duration(phase.seconds)}"
+        total = phase.trainable_parameters + phase.frozen_parameters
+        moved, still = phase.moved.changed, len(phase.moved.still)
+        yield f"  trained {phase.trainable_parameters:,} of {total:,} parameters: {_blocks(phase.blocks)}"
+        frozen = f"all {phase.moved.frozen:,} frozen variables unchanged" if phase.moved.frozen else "none was frozen"
+        yield f"  moved {moved:,} of {moved + still:,} trainable variables; {frozen}"
+        waiting = f", {phase.waiting:.0%} of the time waiting for data" if (phase.waiting or 0) >= 0.05 else ""
+        yield f"  {phase.examples_per_second or 0:,.0f} examples/s{waiting}"
+
+
+def _blocks(blocks: Sequence[str]) -> str:
+    if len(blocks) > 3:
+        return f"head and {len(blocks)} blocks, {blocks[0]} to {blocks[-1]}"
+    return " and ".join(["head", ", ".join(blocks)]) if blocks else "head"
+
+
+def _warnings(report: Report) -> Iterator[str]:
+    for number, phase in enumerate(report.phases, 1):
+        if phase.moved.still:
+            yield f"phase {number}: {_some(phase.moved.still)} declared trainable but did not move"
+    duplicates = [f"{one} ({split}) = {other} ({of})" for one, split, other, of in report.data.get("duplicates", ())]
+    if duplicates:
+        yield f"the same example in two splits, {len(duplicates):,} in all: {_some(duplicates)}"
+    unreadable = [f"{bad['id']}: {bad['reason']}" for bad in report.data.get("unreadable", ())]
+    if unreadable:
+        yield f"{len(unreadable):,} unreadable skipped: {_some(unreadable)}"
+    if report.backbone.get("missing"):
+        yield f"layers without loaded weights: {_some(report.backbone['missing'])}"
+
+
+def _some(items: Sequence[str], most: int = 3) -> str:
+    return "; ".join(items[:most]) + (f"; … and {len(items) - most:,} more" if len(items) > most else "")
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    """To `digits` decimals; large and tiny ones to as many significant figures."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    fits = value == 0 or 10**-digits <= abs(value) < 1000
+    return f"{value:.{digits}f}" if fits else f"{value:.{digits + 1}g}"
+
+
+def _interval(one: Mapping[str, Any], digits: int = 3) -> str:
+    low, high = _number(one.get("low"), digits), _number(one.get("high"), digits)
+    return f"{low} to {high}" if low.startswith("-") or high.startswith("-") else f"{low}–{high}"
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "–"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,340 @@
+"""The one training loop: written on `tf.distribute`, fed by streams, driven by an objective."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from tfl.config import Phase, UserError
+from tfl.data.pipeline import Batches
+from tfl.interrupt import Interrupt
+from tfl.lazy import keras, tf
+from tfl.models import Cut, Group, batch_norms
+from tfl.tasks import Task
+
+
+class Objective(Protocol):
+    """What a training step minimises. May own variables of its own, beside the model's."""
+
+    metrics: Sequence[Any]
+    """Keras metrics that a call updates; the loop resets them every epoch and reports them."""
+
+    def __call__(self, model: Cut, batches: Mapping[str, Mapping[str, Any]], step: Any) -> Any:
+        """This replica's part of the loss: a scalar whose sum over the replicas is the loss of the global batch.
+
+        `batches` has one batch of each stream, a dict of tensors; `step` is the number of steps done, int64.
+        """
+
+
+class Supervised:
+    """The sum of the tasks' losses on the stream `train`."""
+
+    def __init__(self, tasks: Mapping[str, Task], label_smoothing: float = 0.0) -> None:
+        self.tasks = tasks
+        self.label_smoothing = label_smoothing
+        self._watched = {name: task.metrics() for name, task in tasks.items()}
+        self.metrics = [metric for metrics in self._watched.values() for metric in metrics]
+
+    def __call__(self, model: Cut, batches: Mapping[str, Mapping[str, Any]], step: Any) -> Any:
+        """The weighted mean loss of the batch; see `Objective`."""
+        batch = batches["train"]
+        outputs = model(batch, training=True)
+        total = tf.constant(0.0)
+        for name, task in self.tasks.items():
+            losses = task.loss(task.targets(batch, self.label_smoothing), outputs[name])
+            total += tf.reduce_sum(losses * task.weights(batch) * batch["share"])
+            for metric in self._watched[name]:
+                metric.update_state(*task.watch(batch, outputs[name]))
+        return total
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """What happened in a phase."""
+
+    epochs: tuple[dict[str, float], ...]
+    """For each epoch: epoch (from 1), loss, the objective's metrics, the validation's results as val_…, seconds."""
+    kept_epoch: int
+    """The epoch, from 1, whose weights the model has now; 0 where not one was finished."""
+    stopped: str
+    """completed | early stopping | interrupted"""
+    seconds: float
+    examples_per_second: float
+    """Training examples a second, without validation."""
+    waiting: float
+    """Part of the training time, 0 to 1, that was spent waiting for data."""
+
+
+def fit_phase(
+    model: Cut,
+    streams: Mapping[str, Batches],
+    objective: Objective,
+    groups: Sequence[Group],
+    phase: Phase,
+    *,
+    strategy: Any,
+    validate: Callable[[], dict[str, float]] | None = None,
+    callbacks: Sequence[Any] = (),
+    interrupt: Interrupt | None = None,
+) -> Fit:
+    """Trains the variables in `groups` for one phase and leaves the model with the weights of the epoch it keeps.
+
+    An epoch is one pass over the first of `streams`; the others start anew when they end. `validate` gives the results
+    of the validation split, of which `loss` decides what is best; `callbacks` are Keras callbacks and get the whole
+    model. Raises `UserError` where the loss is not a finite number, naming the step.
+    """
+    started = time.perf_counter()
+    steps = len(next(iter(streams.values())))
+    with strategy.scope():
+        stepper = Stepper(model, objective, groups, phase, steps, strategy)
+    keeper = Keeper(phase, stepper)
+    watchers = keras.callbacks.CallbackList(list(callbacks), model=model.model)
+    interrupt = interrupt or Interrupt()
+    model.model.stop_training = False
+    history: list[dict[str, float]] = []
+    training = waiting = examples = 0.0
+    stopped = "completed"
+    watchers.on_train_begin()
+    for epoch in range(phase.epochs):
+        watchers.on_epoch_begin(epoch)
+        clock = _Clock()
+        for number, batches in enumerate(clock.timed(_epoch(streams, epoch, steps, strategy))):
+            watchers.on_train_batch_begin(number)
+            done = stepper(batches)
+            if not np.isfinite(done["loss"]):
+                raise UserError(_not_finite(done["loss"], epoch, number, streams, strategy, batches))
+            examples += done["examples"]
+            watchers.on_train_batch_end(number, done)
+            if interrupt.wanted:
+                break
+        training, waiting = training + clock.total, waiting + clock.waiting
+        if interrupt.wanted and keeper.best_epoch:  # an epoch cut short counts only where there is no whole one
+            stopped = "interrupted"
+            break
+        logs = {"loss": stepper.mean_loss(), **{metric.name: float(metric.result()) for metric in objective.metrics}}
+        with stepper.averaged():
+            validation = validate() if validate else {}
+            logs |= {f"val_{name}": value for name, value in validation.items()}
+            keeper.offer(epoch + 1, validation.get("loss", logs["loss"] if phase.keep == "best" else 0.0))
+        history.append({"epoch": epoch + 1, **logs, "seconds": clock.since_start()})
+        watchers.on_epoch_end(epoch, logs)
+        if interrupt.wanted:
+            stopped = "interrupted"
+            break
+        if keeper.waited_enough(epoch + 1) or model.model.stop_training:
+            stopped = "early stopping"
+            break
+    keeper.restore()
+    watchers.on_train_end()
+    return Fit(
+        epochs=tuple(history),
+        kept_epoch=keeper.best_epoch,
+        stopped=stopped,
+        seconds=time.perf_counter() - started,
+        examples_per_second=examples / max(training, 1e-9),
+        waiting=waiting / max(training, 1e-9),
+    )
+
+
+def _epoch(streams: Mapping[str, Batches], epoch: int, steps: int, strategy: Any) -> Iterator[dict[str, Any]]:
+    """The batches of each step of an epoch, `{stream: batch}`, distributed over the strategy's replicas."""
+    first, *others = streams
+    data = {first: streams[first].epoch(epoch)}
+    data |= {name: streams[name].epoch(epoch).repeat() for name in others}
+    iterators = {name: iter(strategy.experimental_distribute_dataset(part)) for name, part in data.items()}
+    for _ in range(steps):
+        yield {name: next(iterator) for name, iterator in iterators.items()}
+
+
+def _not_finite(
+    loss: float, epoch: int, step: int, streams: Mapping[str, Batches], strategy: Any, batches: Mapping[str, Any]
+) -> str:
+    lines = [f"the loss became {loss} in epoch {epoch + 1}, step {step + 1}, on these examples:"]
+    for name, batch in batches.items():
+        places = np.concatenate([np.asarray(part) for part in strategy.experimental_local_results(batch["index"])])
+        ids = [str(streams[name].examples.ids[place]) for place in places]
+        lines.append(f"  {name}: {', '.join(ids[:8])}{f' and {len(ids) - 8} more' if len(ids) > 8 else ''}")
+    lines.append("lower the learning rate (phases.N.learning_rate), set clip_norm, or train in float32 (precision: float32)")
+    return "\n".join(lines)
+
+
+class _Clock:
+    """Seconds since the start, and those of them spent waiting for the next batch."""
+
+    def __init__(self) -> None:
+        self.start = time.perf_counter()
+        self.waiting = self.total = 0.0
+
+    def since_start(self) -> float:
+        return time.perf_counter() - self.start
+
+    def timed(self, batches: Iterator[Any]) -> Iterator[Any]:
+        while True:
+            before = time.perf_counter()
+            batch = next(batches, None)
+            self.waiting += time.perf_counter() - before
+            if batch is None:
+                break
+            yield batch
+            self.total = self.since_start()
+        self.total = self.since_start()
+
+
+class Stepper:
+    """One training step of a phase, traced for the variables that are trainable when it is made."""
+
+    def __init__(
+        self, model: Cut, objective: Objective, groups: Sequence[Group], phase: Phase, steps: int, strategy: Any
+    ) -> None:
+        self.model, self.objective, self.strategy = model, objective, strategy
+        self.groups = [group for group in groups if group.variables]
+        self.variables = [variable for group in self.groups for variable in group.variables]
+        self.clip_norm, self.decay = phase.clip_norm, phase.ema
+        self.optimizers = [optimizer(phase, group, steps * phase.epochs) for group in self.groups]
+        for group, own in zip(self.groups, self.optimizers, strict=True):
+            own.build(group.variables)
+        self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step", aggregation=_ONE())
+        self.shadows = [
+            tf.Variable(v.value, trainable=False, aggregation=_ONE()) for v in self.variables if phase.ema
+        ]
+        self._losses: list[float] = []
+        self._function = tf.function(self._distributed, reduce_retracing=True)
+
+    def __call__(self, batches: Mapping[str, Any]) -> dict[str, float]:
+        """Trains on one global batch; the loss, and how many examples (and tokens) it had."""
+        done = {name: float(value) for name, value in self._function(batches).items()}
+        self._losses.append(done["loss"])
+        return done
+
+    def mean_loss(self) -> float:
+        """The mean loss of the steps since this was last asked; resets the objective's metrics after their epoch."""
+        mean = float(np.mean(self._losses)) if self._losses else float("nan")
+        self._losses = []
+        return mean
+
+    def _distributed(self, batches: Mapping[str, Any]) -> dict[str, Any]:
+        parts = self.strategy.run(self._replica, args=(batches,))
+        return {name: self.strategy.reduce("SUM", part, axis=None) for name, part in parts.items()}
+
+    def _replica(self, batches: Mapping[str, Any]) -> dict[str, Any]:
+        replicas = self.strategy.num_replicas_in_sync
+        with tf.GradientTape() as tape:
+            loss = self.objective(self.model, batches, self.step)
+            total = loss + sum(self.model.model.losses) / replicas
+            scaled = self.optimizers[0].scale_loss(total)
+        gradients = tape.gradient(scaled, [variable.value for variable in self.variables])
+        self._apply(gradients, replicas)
+        first = next(iter(batches.values()))
+        counts = {"examples": tf.cast(tf.shape(first["index"])[0], tf.float32)}
+        if "padding_mask" in first:
+            counts["tokens"] = tf.reduce_sum(tf.cast(first["padding_mask"], tf.float32))
+        return {"loss": loss, **counts}
+
+    def _apply(self, gradients: list[Any], replicas: int) -> None:
+        """Clips all gradients together by the norm of their sum over the replicas, and applies each group's own."""
+        reached = [place for place, gradient in enumerate(gradients) if gradient is not None]
+        sums = [gradients[place] for place in reached]
+        if self.clip_norm is not None:
+            if replicas > 1:
+                sums = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, sums)
+            limit = self.optimizers[0].scale_loss(tf.constant(self.clip_norm))
+            sums, _ = tf.clip_by_global_norm(sums, limit)
+            if replicas > 1:  # the optimizer sums over the replicas once more
+                sums = [gradient / replicas for gradient in sums]
+        known = dict(zip(reached, sums, strict=True))
+        place = 0
+        for group, own in zip(self.groups, self.optimizers, strict=True):
+            pairs = [(known[place + i], v) for i, v in enumerate(group.variables) if place + i in known]
+            place += len(group.variables)
+            if pairs:
+                own.apply([gradient for gradient, _ in pairs], [variable for _, variable in pairs])
+        self.step.assign_add(1)
+        if self.decay is not None:
+            count = tf.cast(self.step, tf.float32)
+            decay = tf.minimum(self.decay, (1 + count) / (10 + count))  # early averages do not remember the start
+            for shadow, variable in zip(self.shadows, self.variables, strict=True):
+                shadow.assign(shadow * tf.cast(decay, shadow.dtype) + tf.cast(1 - decay, shadow.dtype) * variable.value)
+
+    def averaged(self) -> _Swapped:
+        """Within this context the model has the averaged weights, where the phase averages them."""
+        return _Swapped(self.variables, self.shadows)
+
+
+def _ONE() -> Any:
+    """Every replica assigns the same value to such a variable, so any one of them will do."""
+    return tf.VariableAggregation.ONLY_FIRST_REPLICA
+
+
+class _Swapped:
+    """Lends the values of `shadows` to `variables` for the time of a context."""
+
+    def __init__(self, variables: Sequence[Any], shadows: Sequence[Any]) -> None:
+        self.variables, self.shadows = variables, shadows
+
+    def __enter__(self) -> None:
+        self._own = [variable.numpy() for variable in self.variables] if self.shadows else []
+        for variable, shadow in zip(self.variables, self.shadows, strict=False):
+            variable.assign(shadow.numpy())
+
+    def __exit__(self, *_: object) -> None:
+        for variable, value in zip(self.variables, self._own, strict=False):
+            variable.assign(value)
+
+
+class Keeper:
+    """Remembers the weights of the epoch that a phase keeps."""
+
+    def __init__(self, phase: Phase, stepper: Stepper) -> None:
+        self.phase, self.stepper = phase, stepper
+        self.best_epoch, self.best_loss = 0, float("inf")
+        self._values: list[np.ndarray] | None = None
+
+    def offer(self, epoch: int, loss: float) -> None:
+        """Takes the weights as they are after `epoch`, if that epoch is to be kept rather than those before."""
+        if self.phase.keep == "last" or loss < self.best_loss:
+            self.best_epoch, self.best_loss = epoch, loss
+            model = self.stepper.model.model
+            self._values = [variable.numpy() for variable in _state(model, self.stepper.variables)]
+
+    def waited_enough(self, epoch: int) -> bool:
+        """Whether early stopping ends the phase after `epoch`."""
+        patience = self.phase.early_stopping
+        return patience is not None and epoch - self.best_epoch >= patience
+
+    def restore(self) -> None:
+        """Gives the model the weights of the kept epoch."""
+        if self._values is not None:
+            for variable, value in zip(_state(self.stepper.model.model, self.stepper.variables), self._values, strict=True):
+                variable.assign(value)
+
+
+def _state(model: Any, trained: Sequence[Any]) -> list[Any]:
+    """What a phase changes: the variables it trains and the statistics of BatchNorm layers that train."""
+    statistics = [v for layer in batch_norms(model) for v in layer.non_trainable_variables]
+    return [*trained, *statistics]
+
+
+def optimizer(phase: Phase, group: Group, steps: int) -> Any:
+    """The Keras optimizer of one group of variables, with the phase's schedule over `steps` steps."""
+    from tfl.schedules import Schedule
+
+    peak = phase.learning_rate * group.scale
+    rate = Schedule(peak, steps, warmup=phase.warmup, shape=phase.schedule)
+    kinds = keras.optimizers
+    if phase.optimizer == "sgd":
+        made = kinds.SGD(rate, momentum=0.9, nesterov=True, weight_decay=phase.weight_decay or None)
+    elif phase.optimizer == "rmsprop":
+        made = kinds.RMSprop(rate)
+    elif phase.optimizer == "adam":
+        made = kinds.Adam(rate)
+    else:
+        made = {"adamw": kinds.AdamW, "lion": kinds.Lion}[phase.optimizer](rate, weight_decay=phase.weight_decay)
+    if made.weight_decay is not None:
+        made.exclude_from_weight_decay(var_list=[v for v in group.variables if len(v.shape) <= 1])
+    if keras.config.dtype_policy().compute_dtype == "float16":
+        made = kinds.LossScaleOptimizer(made)
+    return made
