@@ -39,7 +39,7 @@ def evaluate(
             "regression" (labels and predictions [N]).
         class_names: the C names; () for regression.
         seed: of the resamples; equal seeds give equal intervals.
-        resamples: of the bootstrap; where N or N × C is large fewer are drawn (see `tfl.bootstrap`), never fewer than 200.
+        resamples: of the bootstrap; where N or N × C is large, fewer are drawn (see `tfl.bootstrap`), at least 200.
 
     Each metric is `{"value", "low", "high"}`, the 2.5 and 97.5 percentiles of its bootstrap; all three are None where
     it is not defined (AUROC with one class only, R² of a constant). Balanced accuracy is the mean over the classes that
