@@ -7,6 +7,7 @@ from typing import Any
 
 from tfl.config import UserError, did_you_mean
 from tfl.data import digits, earnings_calls, folder, memory, npz, table, tfds, tfrecord
+from tfl.data.again import concatenate, label_name, labelled
 from tfl.data.config import DataConfig
 from tfl.data.examples import Columns, Examples, Records, Stream, Unreadable
 from tfl.data.guess import guess
@@ -63,8 +64,11 @@ __all__ = [
     "Splits",
     "Stream",
     "Unreadable",
+    "concatenate",
     "from_memory",
     "guess",
+    "label_name",
+    "labelled",
     "load",
     "split",
 ]

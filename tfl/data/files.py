@@ -1,11 +1,12 @@
-"""Image files as examples: each is read once to hash it and once to see that it decodes; nothing stays in memory."""
+"""Images and texts, checked before use: a file is read to hash it and to see that it decodes; none stays in memory."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -46,3 +47,12 @@ def _hash(path: str) -> bytes | str:
         return "no such file"
     except OSError as error:
         return error.strerror or str(error)
+
+
+def unreadable_inputs(chunk: list[dict[str, Any]], names: Collection[str]) -> dict[int, str]:
+    """Which of the examples have an image that does not decode, or no text, and why."""
+    from tfl.data import image
+
+    if "image" in names:
+        return dict(image.unreadable([example["image"] for example in chunk]))
+    return {place: f"no {name}" for place, example in enumerate(chunk) for name in names if not example[name].strip()}

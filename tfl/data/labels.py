@@ -34,10 +34,13 @@ def read_labels(raw: Any, kind: AnyKind = "auto", class_names: Sequence[str] | N
 
     `auto` is regression for floats and for whole numbers with more than `MANY` distinct values, else classification.
     Classes are sorted, numbers by value. With `class_names`, whole numbers are indices into them, strings are names of
-    them. Labels [N, C] of 0 and 1 are multi-label.
+    them. Labels [N, C] of 0 and 1 are multi-label; [N, 1] is one value an example.
     """
     if getattr(raw, "ndim", 1) == 2:
-        return indicator_labels(np.asarray(raw), class_names)
+        table = np.asarray(raw)
+        if table.shape[1] != 1:
+            return indicator_labels(table, class_names)
+        raw = table[:, 0]  # the labels of keras.datasets.cifar10 are [N, 1]
     values = [_plain(value) for value in raw]
     wrong = {place: "no label" for place, value in enumerate(values) if value is None}
     present = [value for value in values if value is not None]

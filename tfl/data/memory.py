@@ -13,7 +13,7 @@ import numpy as np
 from tfl.config import UserError
 from tfl.data.examples import Columns, Records, Unreadable, digest, digests, strings
 from tfl.data.files import EXTENSIONS, image_files
-from tfl.data.labels import attach, indicator_labels, read_labels
+from tfl.data.labels import attach, read_labels
 from tfl.data.table import ColumnConfig
 
 
@@ -58,7 +58,7 @@ def from_memory(data: Any, config: Config | None = None, seed: int = 0) -> Recor
     values = given.to_numpy() if hasattr(given, "to_numpy") else given
     listed = np.asarray(values) if getattr(values, "ndim", 1) == 2 else list(values)
     chosen = listed[kept] if isinstance(listed, np.ndarray) else [listed[place] for place in kept]
-    labels = indicator_labels(chosen) if isinstance(chosen, np.ndarray) else read_labels(chosen, config.kind)
+    labels = read_labels(chosen, config.kind)
     splits, wrong = attach({"all": examples}, labels)
     return Records(
         splits=splits,

@@ -48,7 +48,8 @@ def read(config: Config, seed: int = 0) -> Records:
     arrays = _arrays(path)
     found = {name: pair for name, pair in ARRAYS.items() if pair[0] in arrays}
     if not found or ("all" not in found and "train" not in found):
-        near = did_you_mean("images", arrays) or did_you_mean("x_train", arrays)
+        needed = [name for pair in ARRAYS.values() for name in pair]
+        near = next((hint for name in arrays if name not in needed and (hint := did_you_mean(name, needed))), "")
         raise UserError(
             f"{path.name}: arrays {', '.join(arrays)}; needed are images and labels, or "
             f"x_train, y_train, x_test, y_test{near}"

@@ -129,7 +129,10 @@ def _read_delimited(path: Path, delimiter: str) -> pd.DataFrame:
     if not isinstance(frame.index, pd.RangeIndex):
         raise UserError(f"{path.name}: rows have more cells than the header; quote cells that contain {delimiter!r}")
     texts = frame.select_dtypes(include=["object", "string"])
-    breaks = sum((texts[name].astype(str).str.count("\n") for name in texts), start=pd.Series(0, index=frame.index))
+    breaks = sum(
+        (texts[name].astype(str).str.count("\n").fillna(0).astype(int) for name in texts),
+        start=pd.Series(0, index=frame.index),
+    )
     frame[LINE] = 2 + frame.index + breaks.cumsum().shift(fill_value=0)
     return frame.dropna(how="all", subset=[name for name in frame.columns if name != LINE]).reset_index(drop=True)
 
@@ -169,6 +172,7 @@ def _not_utf8(path: Path) -> str:
         line = content.count(b"\n", 0, error.start) + 1
         return (
             f"{path.name}: not UTF-8: byte 0x{content[error.start]:02x} at position {error.start} (line {line}); "
-            f"save it as UTF-8 ('CSV UTF-8' in a spreadsheet), or: iconv -f WINDOWS-1252 -t UTF-8 {path.name} > new{path.suffix}"
+            "save it as UTF-8 ('CSV UTF-8' in a spreadsheet), or: "
+            f"iconv -f WINDOWS-1252 -t UTF-8 {path.name} > new{path.suffix}"
         )
     return f"{path.name}: not UTF-8"

@@ -17,6 +17,7 @@ import numpy as np
 from tfl.config import UserError, did_you_mean
 from tfl.data.config import DataConfig
 from tfl.data.examples import Examples, Records, Stream, Unreadable, digest, digests, strings
+from tfl.data.files import unreadable_inputs
 from tfl.data.labels import Labels, attach, indicator_labels, read_labels
 from tfl.data.splits import held_out
 from tfl.lazy import tf
@@ -102,17 +103,43 @@ def _builder(config: Config) -> Any:
             "tensorflow.org/datasets/catalog, or give the folder of a prepared one as the name"
         ) from error
     if not builder.is_prepared():
-        try:
-            builder.download_and_prepare()
-        except Exception as error:  # whatever the script of the data set or the network raises
-            detail = (str(error).strip().splitlines() or ["no details"])[0]
-            raise UserError(
-                f"{config.name}: not prepared in {places}, and it could not be downloaded ({type(error).__name__}: "
-                f'{detail}). On a machine with a network run `python -c "import tensorflow_datasets as tfds; '
-                f"tfds.load('{config.name}')\"`, copy the folder that it prepares to this one, and give its path as "
-                "data.name, or the folder above it as data.data_dir"
-            ) from error
+        _prepare(builder, config.name, places)
     return builder
+
+
+def _prepare(builder: Any, name: str, places: str) -> None:
+    """Downloads the data set and prepares it, or says what to do instead."""
+    advice = (
+        f"on a machine with a network run `python -c \"import tensorflow_datasets as tfds; tfds.load('{name}')\"`, "
+        "copy the folder that it prepares to this one, and give its path as data.name, or the folder above it as "
+        "data.data_dir"
+    )
+    if not _online():
+        raise UserError(f"{name}: not prepared in {places}, and there is no network to download it; {advice}")
+    try:
+        builder.download_and_prepare()
+    except ImportError as error:
+        needed = error.name or str(error)
+        raise UserError(f"{name}: preparing it needs a package that is missing: pip install {needed}") from error
+    except Exception as error:  # whatever the script of the data set or the network raises
+        detail = (str(error).strip().splitlines() or ["no details"])[0]
+        failure = f"{type(error).__name__}: {detail}"
+        raise UserError(
+            f"{name}: not prepared in {places}, and it could not be downloaded ({failure}); {advice}"
+        ) from error
+
+
+def _online() -> bool:
+    """Whether a download has a chance. TFDS itself would try for minutes without a network."""
+    import socket
+    import urllib.request
+
+    if urllib.request.getproxies():
+        return True
+    try:
+        return bool(socket.getaddrinfo("storage.googleapis.com", 443))
+    except OSError:
+        return False
 
 
 def prepared_folder(path: Path) -> Path | None:
@@ -257,15 +284,6 @@ def _scan(builder: Any, spec: str, names: dict[str, str], label: str) -> tuple[S
     )
     reasons = [Unreadable(ids[place], why) for place, why in bad.items()]
     return replace(stream.take(kept), open=stream.open), [labels[place] for place in kept], reasons
-
-
-def unreadable_inputs(chunk: list[dict[str, Any]], names: Any) -> dict[int, str]:
-    """Which of the examples have an image that does not decode, or no text, and why."""
-    from tfl.data import image
-
-    if "image" in names:
-        return dict(image.unreadable([example["image"] for example in chunk]))
-    return {place: f"no {name}" for place, example in enumerate(chunk) for name in names if not example[name].strip()}
 
 
 def _chunks(data: tf.data.Dataset) -> Iterator[list[dict[str, Any]]]:

@@ -19,6 +19,7 @@ import numpy as np
 from tfl.config import UserError, did_you_mean, require
 from tfl.data.config import DataConfig
 from tfl.data.examples import Examples, Records, Stream, Unreadable, digest, digests, strings
+from tfl.data.files import unreadable_inputs
 from tfl.data.labels import attach, indicator_labels, read_labels
 from tfl.data.splits import NAMES, UNREADABLE_LIMIT, held_out
 from tfl.lazy import tf
@@ -139,8 +140,6 @@ def _scan(
     part: str, files: Sequence[Path], names: dict[str, str], label_key: str
 ) -> tuple[Stream, list[Any], list[Unreadable], int]:
     """The readable examples without labels, their raw labels, the unreadable ones, and the bytes behind breaks."""
-    from tfl.data.tfds import unreadable_inputs
-
     ids: list[str] = []
     labels: list[Any] = []
     hashed: list[bytes] = []
