@@ -262,6 +262,20 @@ def test_large_tables_take_auroc_to_first_order(monkeypatch: pytest.MonkeyPatch)
     assert [linear["low"], linear["high"]] == pytest.approx([exact["low"], exact["high"]], abs=0.002)
 
 
+@pytest.mark.parametrize("classes", [2, 4])
+def test_first_order_is_the_slope_of_the_exact_area(classes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels, probabilities = data(classes, 120, ties=True)
+    one_hot = np.eye(classes, dtype=bool)[labels]
+    exact, _ = module._auroc(one_hot, probabilities, binary=classes == 2)
+    monkeypatch.setattr(module, "WORK", 0)
+    linear, cost = module._auroc(one_hot, probabilities, binary=classes == 2)
+    assert cost == 1
+    step = 1e-5 * np.random.default_rng(0).normal(size=(120, 8))
+    rises = [formula(1 + step)["auroc"] - formula(1 + 0 * step)["auroc"] for formula in (exact, linear)]
+    np.testing.assert_allclose(rises[0], rises[1], atol=2e-9)
+    assert np.abs(rises[0]).min() > 2e-8
+
+
 def test_fewer_resamples_where_there_is_much(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[int] = []
     real = bootstrap._counts
