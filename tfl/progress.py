@@ -68,18 +68,33 @@ class ProgressBar(keras.callbacks.Callback):
 
 
 class TensorBoard(keras.callbacks.Callback):
-    """Writes the results of every epoch under `folder`, on one axis of epochs over all phases."""
+    """Writes the results of every epoch under `folder`, on one axis of epochs over all phases.
+
+    TensorFlow writes these files itself; to look at them, `pip install tensorboard`.
+    """
 
     def __init__(self, folder: Path, first_epoch: int) -> None:
         super().__init__()
         self._folder, self._first = folder, first_epoch
 
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Opens the files; the writer is one of graph mode, since that of eager mode needs the package tensorboard."""
+        writer = tf.compat.v1.summary.FileWriter
+        with tf.Graph().as_default():
+            self._writers = {kind: writer(str(self._folder / kind)) for kind in ("train", "validation")}
+
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes one point of each curve."""
-        writers = {kind: tf.summary.create_file_writer(str(self._folder / kind)) for kind in ("train", "validation")}
+        points: dict[str, list[Any]] = {"train": [], "validation": []}
         for name, value in (logs or {}).items():
             kind = "validation" if name.startswith("val_") else "train"
-            with writers[kind].as_default():
-                tf.summary.scalar(f"epoch/{name.removeprefix('val_')}", value, step=self._first + epoch)
-        for writer in writers.values():
+            tag = f"epoch/{name.removeprefix('val_')}"
+            points[kind].append(tf.compat.v1.Summary.Value(tag=tag, simple_value=value))
+        for kind, values in points.items():
+            self._writers[kind].add_summary(tf.compat.v1.Summary(value=values), self._first + epoch)
+            self._writers[kind].flush()
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Closes the files."""
+        for writer in self._writers.values():
             writer.close()

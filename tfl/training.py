@@ -101,6 +101,8 @@ def fit_phase(
     watchers.on_train_begin()
     for epoch in range(phase.epochs):
         watchers.on_epoch_begin(epoch)
+        for metric in objective.metrics:
+            metric.reset_state()
         clock = _Clock()
         for number, batches in enumerate(clock.timed(_epoch(streams, epoch, steps, strategy))):
             watchers.on_train_batch_begin(number)
@@ -211,7 +213,7 @@ class Stepper:
         return done
 
     def mean_loss(self) -> float:
-        """The mean loss of the steps since this was last asked; resets the objective's metrics after their epoch."""
+        """The mean loss of the steps since this was last asked."""
         mean = float(np.mean(self._losses)) if self._losses else float("nan")
         self._losses = []
         return mean

@@ -10,12 +10,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tfl.backbones.applications import PREPROCESS_FILE, Application, ImagePreprocess
+from tfl.backbones.applications import Application, ImagePreprocess
 from tfl.backbones.backbone import Backbone
 from tfl.backbones.blocks import Block
 from tfl.backbones.config import PREPROCESS, Config, Pooling
 from tfl.backbones.hub import HubModule, StringPreprocess
-from tfl.backbones.kerashub import Text
+from tfl.backbones.kerashub import Text, complete_keras_hub
 from tfl.backbones.sources import SCHEMES
 from tfl.backbones.text import TextPreprocess
 from tfl.backbones.weights import FILES, WeightsReport
@@ -129,26 +129,6 @@ def load(
     return backbone
 
 
-def load_preprocess(folder: str | Path) -> ImagePreprocess | TextPreprocess:
-    """The preprocessing that `save` wrote to `folder`."""
-    described = json.loads((Path(folder) / PREPROCESS).read_text(encoding="utf-8"))
-    if "mode" in described:
-        return ImagePreprocess(size=tuple(described["size"]), mode=described["mode"])
-    return TextPreprocess.load(folder)
-
-
-def describe() -> dict[str, str]:
-    """Every name of `BACKBONES` with one line about it."""
-    return {name: found.summary for name, found in BACKBONES.items()}
-
-
-def register_layers() -> None:
-    """Makes known to Keras the layer classes that a saved model may hold."""
-    import keras_hub  # noqa: F401
-
-    import tfl.backbones.hub_layer  # noqa: F401
-
-
 def entry(name: str) -> Application | Text | HubModule:
     """What stands behind the name of a backbone; loads nothing heavy. Raises `UserError` for an unknown one."""
     spelled = {_plain(known): known for known in BACKBONES}
@@ -193,9 +173,9 @@ def describe() -> dict[str, str]:
 
 def load_preprocess(folder: str | Path) -> ImagePreprocess | TextPreprocess | StringPreprocess:
     """What `save` of a backbone's preprocessing wrote to `folder`. Raises `UserError` where nothing is there."""
-    file = Path(folder, PREPROCESS_FILE)
+    file = Path(folder, PREPROCESS)
     if not file.is_file():
-        raise UserError(f"{folder}: no {PREPROCESS_FILE}; it is not the folder of a saved preprocessing")
+        raise UserError(f"{folder}: no {PREPROCESS}; it is not the folder of a saved preprocessing")
     described = json.loads(file.read_text(encoding="utf-8"))
     if described["kind"] == "image":
         height, width = described["size"]
@@ -205,8 +185,8 @@ def load_preprocess(folder: str | Path) -> ImagePreprocess | TextPreprocess | St
 
 def register_layers() -> None:
     """Makes the layers of every kind of backbone known to Keras, so that `keras.models.load_model` finds them."""
-    importlib.import_module("keras_hub")
     importlib.import_module("tfl.backbones.hub_layer")
+    complete_keras_hub()
 
 
 def _plain(name: str) -> str:

@@ -39,8 +39,6 @@ MODES: dict[str, Mode] = {
 }
 """What `preprocess_input` of each module of `keras.applications` does; with none, the network itself begins with it."""
 
-PREPROCESS_FILE = "preprocess.json"
-"""Where the preprocessing of a backbone is described, in a folder of its own."""
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
@@ -72,14 +70,7 @@ class ImagePreprocess:
         """Writes what `tfl.backbones.load_preprocess` reads."""
         Path(folder).mkdir(parents=True, exist_ok=True)
         described = {"kind": "image", "size": list(self.size), "mode": self.mode}
-        Path(folder, PREPROCESS_FILE).write_text(json.dumps(described), encoding="utf-8")
-
-    def save(self, folder: str | Path) -> None:
-        """Writes what `tfl.backbones.load_preprocess` reads."""
-        place = Path(folder)
-        place.mkdir(parents=True, exist_ok=True)
-        described = {"size": list(self.size), "mode": self.mode}
-        (place / PREPROCESS).write_text(json.dumps(described), encoding="utf-8")
+        Path(folder, PREPROCESS).write_text(json.dumps(described), encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -175,9 +166,7 @@ def _fold_rescaling(network: keras.Model) -> None:
     into the variance it is the same function, and the network has the same layers whatever its weights.
     """
     layer = network.get_layer("normalization")
-    layer.variance.assign(
-        layer.variance * keras.ops.reshape(keras.ops.convert_to_tensor(IMAGENET_STD), layer.variance.shape)
-    )
+    layer.adapt_variance.assign(layer.adapt_variance * keras.ops.convert_to_tensor(IMAGENET_STD))
     layer.finalize_state()
 
 

@@ -138,6 +138,7 @@ class Backbone:
             )
         for layer in targets:
             if not layer.lora_enabled:
+                layer.trainable = True  # the adapters of a frozen layer would be put among its fixed variables for good
                 layer.enable_lora(rank)
             elif layer.lora_rank != rank:
                 raise UserError(

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfl.backbones.applications import PREPROCESS_FILE, ImagePreprocess
+from tfl.backbones.applications import ImagePreprocess
 from tfl.backbones.backbone import Backbone
 from tfl.backbones.blocks import Block
-from tfl.backbones.config import Config
+from tfl.backbones.config import PREPROCESS, Config
 from tfl.backbones.sources import hub_error, reachable
 from tfl.backbones.weights import WeightsReport
 from tfl.config import UserError
@@ -39,7 +39,7 @@ class StringPreprocess:
     def save(self, folder: str | Path) -> None:
         """Writes what `tfl.backbones.load_preprocess` reads; the module itself has the vocabulary."""
         Path(folder).mkdir(parents=True, exist_ok=True)
-        Path(folder, PREPROCESS_FILE).write_text(json.dumps({"kind": "string"}), encoding="utf-8")
+        Path(folder, PREPROCESS).write_text(json.dumps({"kind": "string"}), encoding="utf-8")
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,7 @@ class Text:
         """The backbone that `config` asks for; `names`, those of the table, are for errors."""
         handle, file = self._handle(config)
         folder = _local(handle, names)
+        complete_keras_hub()
         with own_names():
             encoder = _ask(handle, names, lambda: _encoder(folder, config.weights != "none" and file is None))
             if file is not None:
@@ -218,3 +219,18 @@ def _report(
         (path for name in ("model.safetensors", "model.weights.h5") if (path := Path(folder, name)).is_file()), None
     )
     return WeightsReport(str(file or handle), sha256(found) if found else None, used, (), off_path)
+
+
+def complete_keras_hub() -> None:
+    """Imports KerasHub, and gives DeBERTa's relative embedding the `build` without which a `.keras` file does not load.
+
+    The layer makes its normalisation's weights in its first call, and Keras restores a layer's weights by what `build`
+    makes.
+    """
+    from keras_hub.src.models.deberta_v3.relative_embedding import RelativeEmbedding
+
+    def build(self: Any, input_shape: Any) -> None:
+        self.layer_norm.build((None, None, self.hidden_dim))
+
+    if "build" not in vars(RelativeEmbedding):
+        RelativeEmbedding.build = build

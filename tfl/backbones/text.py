@@ -23,6 +23,7 @@ class TextPreprocess:
     def __init__(self, layer: Any, inputs: tuple[str, ...]) -> None:
         self.layer = layer
         self.inputs = inputs
+        self._in_graph: dict[int, Any] = {}  # traced once for single texts, once for pairs
 
     @classmethod
     def of(cls, preset: str, encoder: Any, sequence_length: int | None, at_most: int) -> TextPreprocess:
@@ -60,8 +61,18 @@ class TextPreprocess:
 
         Works eagerly, in `tf.data` and in a SavedModel.
         """
-        text = tf.convert_to_tensor(text)
-        packed = self.layer(text if text_pair is None else (text, tf.convert_to_tensor(text_pair)))
+        texts = (
+            (tf.convert_to_tensor(text),) if text_pair is None else tuple(map(tf.convert_to_tensor, (text, text_pair)))
+        )
+        # eagerly KerasHub takes another tokeniser, written in Python; what is trained on is what a SavedModel computes
+        if not tf.executing_eagerly():
+            return self._pack(*texts)
+        if len(texts) not in self._in_graph:
+            self._in_graph[len(texts)] = tf.function(self._pack, [tf.TensorSpec([None], tf.string)] * len(texts))
+        return self._in_graph[len(texts)](*texts)
+
+    def _pack(self, *texts: Any) -> dict[str, Any]:
+        packed = self.layer(texts, y=None)  # without `y`, a pair would be taken for inputs and labels
         used = tf.cast(packed["padding_mask"], tf.int32)
         longest = tf.reduce_max(tf.reduce_sum(used, axis=-1))  # padding is behind the text in all of these families
         return {name: tf.cast(packed[name], tf.int32)[:, :longest] for name in self.inputs}

@@ -12,12 +12,15 @@ import numpy as np
 import pydantic
 
 from tfl import backbones, data, distribute, models, tasks
+from tfl.backbones.config import Config as BackboneConfig
 from tfl.config import Last, Phase, UserError, require
 from tfl.data.augment import Augment
 from tfl.data.examples import Examples
 from tfl.data.splits import Splits
+from tfl.distribute import Name as StrategyName
 from tfl.methods.session import Session
 from tfl.run import Run
+from tfl.tasks import Config as TaskConfig
 from tfl.tasks import Task
 
 Source = Annotated[data.AnyConfig, pydantic.Field(discriminator="source")]
@@ -30,9 +33,9 @@ class Config:
     method: Literal["finetune"] = "finetune"
     data: Source
     """Where the examples come from, and how they are split and batched."""
-    backbone: backbones.Config
+    backbone: BackboneConfig
     """The pre-trained network and its weights."""
-    task: tasks.Config = field(default_factory=tasks.Config)
+    task: TaskConfig = field(default_factory=TaskConfig)
     """What is predicted, and the head that predicts it."""
     augment: Literal["auto"] | Augment | None = "auto"
     """Random changes of training images. auto: mirroring and cropping for images; null: none."""
@@ -44,7 +47,7 @@ class Config:
     """Decides splits, order, augmentation, dropout and the head's first weights."""
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     """Keras dtype policy of the whole run."""
-    distribute: distribute.Name = "auto"
+    distribute: StrategyName = "auto"
     """Devices: auto takes every GPU there is, or else the CPU."""
     deterministic: bool = False
     """Makes TensorFlow use only ops that give the same bits every time, at some cost of speed."""
@@ -88,7 +91,7 @@ def run(config: Config, out: str | Path | None = None, *, source: Any = None, ca
     with Session(config, out) as session:
         splits = session.stage("data", lambda: data.load(config.data, config.seed, data=source))
         session.describe(splits)
-        backbone = session.stage("weights", load_backbone, config)
+        backbone = session.stage("weights", load_backbone, session, config)
         config = resolve(config, backbone.modality, len(backbone.blocks))
         check_modality(splits, backbone)
         session.start(config)
@@ -99,13 +102,14 @@ def run(config: Config, out: str | Path | None = None, *, source: Any = None, ca
         return session.finish(config, splits, backbone, model, made, fits, results, folds)
 
 
-def load_backbone(config: Config) -> backbones.Backbone:
-    """The backbone of `config`, under its precision policy and seed."""
+def load_backbone(session: Session, config: Config) -> backbones.Backbone:
+    """The backbone of `config`, under its precision policy, seed and strategy."""
     from tfl.lazy import keras
 
     keras.config.set_dtype_policy(config.precision)
     keras.utils.set_random_seed(config.seed)
-    return backbones.load(config.backbone)
+    with session.strategy.scope():
+        return backbones.load(config.backbone)
 
 
 def check_modality(splits: Splits, backbone: backbones.Backbone) -> None:
@@ -160,7 +164,7 @@ def cross_validate(session: Session, config: Config, splits: Splits, callbacks: 
     for number, (train_part, validation, test) in enumerate(folds_of(splits, config.folds, config.seed)):
         session.say(f"fold {number + 1} of {config.folds}")
         part = dataclasses.replace(splits, train=train_part, validation=validation, test=test)
-        backbone = load_backbone(config)
+        backbone = load_backbone(session, config)
         model, made = assemble(session, config, backbone, part)
         train(session, config, backbone, model, made, part, callbacks, quiet=True)
         results.append(session.evaluate(model, made, backbone, part))

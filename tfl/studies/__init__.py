@@ -1,0 +1,1 @@
+"""Questions asked of methods, without or beside a run."""
