@@ -163,7 +163,7 @@ def test_tfds_texts_where_the_test_labels_are_withheld(tmp_path):
     assert splits.unreadable == ()
     pair = load_tfds(name=name, text="sentence", text_pair="other")
     assert set(pair.train.dataset().element_spec) == {"index", "label", "text", "text_pair"}
-    with pytest.raises(UserError, match=r"which feature is the text \(text\)\? sentence, other could be it"):
+    with pytest.raises(UserError, match=r"which feature is the text \(text\)\? other, sentence could be it"):
         load_tfds(name=name)
     with pytest.raises(UserError, match="no feature 'sentense'; did you mean 'sentence'"):
         load_tfds(name=name, text="sentense")

@@ -130,6 +130,14 @@ def test_groups_are_cut_near_to_the_fraction_and_to_the_mix_of_classes():
     assert members(grouped(0)) == members(grouped(0)) != members(grouped(1))
 
 
+def test_groups_stay_beside_their_examples():
+    group = strings(f"g{i // 10}" for i in range(200))
+    splits = split(records(columns(np.arange(200) % 3), groups={"all": group}), config(max_train=30))
+    assert splits.sizes["train"] == 30
+    for name, part in splits.parts.items():
+        assert splits.groups[name].tolist() == [f"g{int(i.split(':')[1]) // 10}" for i in part.ids]
+
+
 def test_large_groups_are_cut_whole_and_a_single_one_cannot():
     labels = np.tile([0, 1, 2], 30)
     group = strings(np.repeat(["x", "y", "z"], 30))

@@ -57,7 +57,7 @@ def from_memory(data: Any, config: Config | None = None, seed: int = 0) -> Recor
         raise UserError(f"data: {len(inputs)} inputs, but {len(given)} labels; there must be one for each")
     values = given.to_numpy() if hasattr(given, "to_numpy") else given
     listed = np.asarray(values) if getattr(values, "ndim", 1) == 2 else list(values)
-    chosen = listed[: len(kept)]
+    chosen = listed[kept] if isinstance(listed, np.ndarray) else [listed[place] for place in kept]
     labels = read_labels(chosen, config.kind)
     splits, wrong = attach({"all": examples}, labels)
     return Records(

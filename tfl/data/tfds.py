@@ -183,7 +183,7 @@ def _features(builder: Any, config: Config) -> tuple[str | None, list[str], str]
     """The names of the image feature or the text features, and of the label feature; given, or guessed by type."""
     import tensorflow_datasets as tfds
 
-    features = dict(builder.info.features)
+    features = dict(sorted(builder.info.features.items()))  # the file has them in another order each time it is read
     for name in (config.image, config.text, config.text_pair, config.label):
         if name is not None and name not in features:
             raise UserError(
