@@ -87,11 +87,11 @@ class Backbone:
         self.model.trainable = True  # the container; whether a layer trains is decided by each layer below
         for block in self.blocks:
             for layer in block.layers:
-                layer.trainable = id(layer) in chosen
+                _set_trainable(layer, id(layer) in chosen)
         if batch_norm == "frozen":
             for leaf in self.model._flatten_layers():
                 if isinstance(leaf, keras.layers.BatchNormalization):
-                    leaf.trainable = False
+                    _set_trainable(leaf, False)
 
     def _select(self, what: bool | str | Last) -> tuple[keras.layers.Layer, ...]:
         if what is True or what == "all":
@@ -138,20 +138,19 @@ class Backbone:
             )
         for layer in targets:
             if not layer.lora_enabled:
-                layer.trainable = True  # the adapters of a frozen layer would be put among its fixed variables for good
                 layer.enable_lora(rank)
             elif layer.lora_rank != rank:
                 raise UserError(
                     f"lora: {rank} differs from the rank {layer.lora_rank} of the adapters that are there already"
                 )
         adapters = {id(v) for layer in targets for v in (layer.lora_kernel_a, layer.lora_kernel_b)}
-        self.model.trainable = True  # every container and layer above an adapter must be trainable for it to be listed
+        self.model.trainable = True
         for block in self.blocks:
             for layer in block.layers:
+                # a layer lists what trains in it only where it is trainable itself, so all above an adapter must be
+                _set_trainable(layer, any(id(variable) in adapters for variable in layer.weights))
                 for variable in layer.weights:
                     variable.trainable = id(variable) in adapters
-                if not any(variable.trainable for variable in layer.weights):
-                    layer.trainable = False
 
     def _projections(self) -> list[Any]:
         """The query and value layers of every attention layer.
@@ -168,6 +167,16 @@ class Backbone:
                 if projection is not None and hasattr(projection, "enable_lora"):
                     found.append(projection)
         return found
+
+
+def _set_trainable(layer: keras.layers.Layer, value: bool) -> None:
+    """Sets `layer` and every layer in it, and their variables, by the property itself.
+
+    `layer.trainable = value` does nothing where the layer has that value already, whatever its inner layers have: a
+    block that is frozen while something in it trains (an adapter) would stay so.
+    """
+    for part in layer._flatten_layers():
+        type(part).trainable.fset(part, value)
 
 
 def _layers(blocks: Sequence[Block]) -> tuple[keras.layers.Layer, ...]:
