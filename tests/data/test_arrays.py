@@ -100,6 +100,14 @@ def test_texts_with_names_numbers_or_several_labels():
     assert given((texts, LABELS)).modality == "text"
 
 
+def test_examples_without_a_label_are_left_out():
+    labels = [None, *["yes", "no"] * 19, "yes"]
+    splits = given(([f"t {i}" for i in range(40)], labels))
+    assert [(item.id, item.reason) for item in splits.unreadable] == [("row:1", "no label")]
+    assert sum(splits.sizes.values()) == 39
+    assert splits.class_names == ("no", "yes")
+
+
 def test_paths(tmp_path):
     files = [tmp_path / f"{i}.png" for i in range(40)]
     for place, file in enumerate(files):

@@ -54,15 +54,15 @@ def test_several_labels_and_numbers(tmp_path):
 
 def test_a_shard_that_breaks_off_is_read_to_the_break_and_reported(tmp_path):
     write_shards(tmp_path, {"a": 100, "b": 100})
-    cut = tmp_path / "b.tfrecord"
+    cut = tmp_path / "a.tfrecord"  # the one that is not the last
     cut.write_bytes(cut.read_bytes()[:-100])
     splits = load(tmp_path)
     assert sum(splits.sizes.values()) == 199
     ((where, reason),) = [(item.id, item.reason) for item in splits.unreadable]
-    assert where == "b.tfrecord:99"
+    assert where == "a.tfrecord:99"
     assert "cut off" in reason
     assert sum(len(list(part.dataset())) for part in splits.parts.values()) == 199
-    with pytest.raises(UserError, match=r"b.tfrecord:99"):
+    with pytest.raises(UserError, match=r"a.tfrecord:99"):
         load(tmp_path, on_error="fail")
     content = bytearray(cut.read_bytes())
     content[len(content) // 2] ^= 255
