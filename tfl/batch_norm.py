@@ -26,7 +26,7 @@ def reestimate(model: Cut, stream: Batches, strategy: Any) -> None:
             layer.momentum = keep
         for layer in rates:
             layer.rate = 0.0
-        forward = tf.function(lambda batch: strategy.run(lambda part: _run(model, part), args=(batch,)))
+        forward = tf.function(lambda batch: strategy.run(lambda part: _run(model, part), args=(batch,)), autograph=False)
         data = strategy.experimental_distribute_dataset(stream.epoch().take(BATCHES))
         for number, batch in enumerate(data):
             keep.assign(number / (number + 1))  # the running mean of so many batches

@@ -14,7 +14,13 @@ CONFIG_SUFFIXES = (".yaml", ".yml")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; the exit code: 0 done, 1 failed, 2 a mistake in what was given, 130 interrupted."""
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments, rest = parser.parse_known_args(argv)
+    overrides = [item for item in rest if "=" in item and not item.startswith("-") and hasattr(arguments, "overrides")]
+    if len(overrides) < len(rest):  # argparse loses positional arguments that stand behind options; only those are taken
+        parser.error(f"unrecognized arguments: {' '.join(item for item in rest if item not in overrides)}")
+    if overrides:
+        arguments.overrides = [*arguments.overrides, *overrides]
     if arguments.verbose:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"
     from tfl.config import UserError

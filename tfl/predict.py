@@ -20,7 +20,7 @@ class Forward:
 
     def __init__(self, model: keras.Model, strategy: Any) -> None:
         self._model, self._strategy = model, strategy
-        self._function = tf.function(self._distributed, reduce_retracing=True)
+        self._function = tf.function(self._distributed, reduce_retracing=True, autograph=False)
 
     def __call__(self, batches: Batches) -> dict[str, np.ndarray]:
         """`{task: logits [N, …]}` in the order of the split's examples, each example once."""

@@ -204,7 +204,7 @@ class Stepper:
             tf.Variable(v.value, trainable=False, aggregation=_ONE()) for v in self.variables if phase.ema
         ]
         self._losses: list[float] = []
-        self._function = tf.function(self._distributed, reduce_retracing=True)
+        self._function = tf.function(self._distributed, reduce_retracing=True, autograph=False)
 
     def __call__(self, batches: Mapping[str, Any]) -> dict[str, float]:
         """Trains on one global batch; the loss, and how many examples (and tokens) it had."""
