@@ -174,10 +174,13 @@ def test_what_trains(preset: tuple[str, Path]) -> None:
     assert "embeddings" not in backbone.trainable
     with pytest.raises(UserError, match="differs from the rank 2"):
         backbone.trainable = {"lora": 3}
+    backbone.trainable = True  # all: the matrices beside the adapters too
+    assert all(v.trainable for v in backbone.model.weights)
+    backbone.trainable = {"lora": 2}
     backbone.trainable = False
     assert backbone.model.trainable_variables == []
     assert backbone.trainable == ()
-    backbone.trainable = True  # all: the matrices beside the adapters too
+    backbone.trainable = True
     assert all(v.trainable for v in backbone.model.weights)
 
 

@@ -184,8 +184,8 @@ def _layers(blocks: Sequence[Block]) -> tuple[keras.layers.Layer, ...]:
 
 
 def _from_mapping(what: Mapping[str, int]) -> Last | Lora:
-    kinds = {"last": Last, "lora": Lora}
-    if len(what) != 1 or next(iter(what)) not in kinds:
-        raise UserError(f"trainable: {dict(what)} is not valid; {{last: N}} or {{lora: RANK}}")
-    ((key, value),) = what.items()
-    return kinds[key](**{key: int(value)})
+    if set(what) == {"last"}:
+        return Last(last=int(what["last"]))
+    if set(what) == {"lora"}:
+        return Lora(lora=int(what["lora"]))
+    raise UserError(f"trainable: {dict(what)} is not valid; {{last: N}} or {{lora: RANK}}")
