@@ -10,7 +10,7 @@ Importing `tfl` is cheap: TensorFlow is imported when something needs it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +26,8 @@ __version__ = "0.1.0"
 def finetune(
     source: Any,
     *,
-    backbone: str,
-    weights: str = "pretrained",
+    backbone: str | Mapping[str, Any],
+    weights: str | None = None,
     out: str | Path | None = None,
     callbacks: Sequence[Any] = (),
     **fields: Any,
@@ -35,7 +35,7 @@ def finetune(
     """Fine-tunes `backbone` on labelled examples and returns the run.
 
     `source`: a folder of images, a table of texts, any path that `tfl train` takes, a raw `data` config, a pandas
-    DataFrame, or a pair (arrays, texts or image paths; labels). `fields` are those of the config, nested ones as dicts:
+    DataFrame, or a pair (arrays, texts or image paths; labels). `backbone`: a name, or a raw `backbone` config. `fields` are those of the config, nested ones as dicts:
     `phases=[Phase(epochs=2)]`, `data={"batch_size": 16}`, `seed=1`.
     Raises `UserError` for what the user can put right.
     """

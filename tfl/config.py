@@ -201,7 +201,41 @@ def validate(kind: Any, raw: Mapping[str, Any]) -> Any:
     try:
         return pydantic.TypeAdapter(kind).validate_python(raw)
     except pydantic.ValidationError as error:
-        raise UserError("\n".join(dict.fromkeys(_explain(detail, raw) for detail in error.errors()))) from error
+        raise UserError("\n".join(_explain_all(error.errors(), raw))) from error
+
+
+def _explain_all(details: Sequence[Any], raw: Mapping[str, Any]) -> list[str]:
+    """One line a key; where a value fits none of several types, the line says what they are."""
+    by_key: dict[str, list[Any]] = {}
+    for detail in details:
+        by_key.setdefault(".".join(_key(detail, raw)), []).append(detail)
+    exact_by_key = {
+        key: [detail for detail in own if isinstance((detail.get("ctx") or {}).get("error"), UserError)]
+        for key, own in by_key.items()
+    }
+    lines = []
+    for key, own in by_key.items():
+        exact = exact_by_key[key]
+        if not exact and any(other.startswith(f"{key}.") for other in by_key):
+            continue  # a union: what is wrong deeper down says more
+        if any(exact_by_key[other] and key.startswith(f"{other}.") for other in by_key):
+            continue  # a union: another member fitted, but for its own check
+        kinds = [_kind(detail) for detail in own]
+        if len(own) > 1 and not exact and all(kinds):
+            lines.append(f"{key}: {own[0]['input']!r} is not valid; it takes {' or '.join(dict.fromkeys(kinds))}")
+        else:
+            lines += [_explain(detail, raw) for detail in exact or own[:1]]
+    return lines
+
+
+def _kind(detail: Any) -> str:
+    """What a type that was tried would have taken, in words; "" where there are no words for it."""
+    words = {"string_type": "a word", "none_required": "null", "tuple_type": "a list", "dict_type": "a mapping"}
+    if detail["type"] == "dataclass_type":
+        return f"a mapping for {detail['ctx']['class_name']}"
+    if detail["type"] == "literal_error":
+        return str(detail["ctx"]["expected"]).replace("'", "")
+    return words.get(detail["type"], "")
 
 
 def _unknown_keys(kind: Any, raw: Any, path: str) -> Iterable[str]:
@@ -245,8 +279,8 @@ def _tag_matches(option: Any, raw: Mapping[str, Any]) -> bool:
     return False
 
 
-def _explain(detail: Any, raw: Mapping[str, Any]) -> str:
-    """One line for one of pydantic's errors, with the key as the user wrote it."""
+def _key(detail: Any, raw: Mapping[str, Any]) -> list[str]:
+    """The parts of the key that an error of pydantic's is about."""
     path: list[str] = []
     node: Any = raw
     for part in detail["loc"]:  # pydantic also puts the names of union members here, which are not the user's words
@@ -254,11 +288,15 @@ def _explain(detail: Any, raw: Mapping[str, Any]) -> str:
             node = node[part]
         elif isinstance(part, int) and isinstance(node, (list, tuple)) and part < len(node):
             node = node[part]
-        elif detail["type"] == "missing" and part == detail["loc"][-1]:
-            pass
-        else:
+        elif detail["type"] != "missing" or part != detail["loc"][-1]:
             continue
         path.append(str(part))
+    return path
+
+
+def _explain(detail: Any, raw: Mapping[str, Any]) -> str:
+    """One line for one of pydantic's errors, with the key as the user wrote it."""
+    path = _key(detail, raw)
     key = ".".join(path)
     cause = (detail.get("ctx") or {}).get("error")
     if isinstance(cause, UserError):

@@ -101,7 +101,13 @@ def listing(what: str) -> dict[str, str]:
 
 
 def finetune(
-    source: Any, *, backbone: str, weights: str, out: str | Path | None, callbacks: Sequence[Any], fields: Mapping[str, Any]
+    source: Any,
+    *,
+    backbone: str | Mapping[str, Any],
+    weights: str | None,
+    out: str | Path | None,
+    callbacks: Sequence[Any],
+    fields: Mapping[str, Any],
 ) -> Any:
     """`tfl.finetune`: a config from Python values, and its run."""
     from tfl.methods import METHODS
@@ -113,6 +119,8 @@ def finetune(
         data = dict(source) if isinstance(source, Mapping) else raw_of_source(str(source))["data"]
     raw = configs.plain(dict(fields))
     raw["data"] = {**data, **raw.get("data", {})}
-    raw["backbone"] = {"name": backbone, "weights": weights, **raw.get("backbone", {})}
+    raw["backbone"] = dict(backbone) if isinstance(backbone, Mapping) else {"name": backbone}
+    if weights is not None:
+        raw["backbone"]["weights"] = weights
     config = config_of({"method": "finetune", **raw})
     return METHODS["finetune"].run(config, out, source=source if in_memory else None, callbacks=callbacks)

@@ -21,7 +21,7 @@ def build(backbone: Backbone, tasks: Mapping[str, Task]) -> keras.Model:
     """
     features = backbone.outputs["features"]
     outputs = {name: task.head(features, name=name) for name, task in tasks.items()}
-    return keras.Model(backbone.inputs, outputs, name=backbone.name.replace("/", "_").replace(":", "_"))
+    return keras.Model(backbone.inputs, outputs, name="model")
 
 
 def set_trainable(model: keras.Model, backbone: Backbone, trainable: Trainable, batch_norm: str = "frozen") -> None:

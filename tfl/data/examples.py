@@ -76,18 +76,24 @@ class Columns:
     def dataset(self, *, shuffle_seed: int | None = None, skip: int = 0) -> tf.data.Dataset:
         """Unbatched dicts {"index": int64 position in these columns, **inputs, "label" where there are labels}.
 
-        In order, or in a random order that `shuffle_seed` determines exactly. The order is drawn for positions and the
-        columns are gathered by it, so a `skip` costs nothing and no epoch copies an array.
+        In order, or in a random order that `shuffle_seed` determines exactly.
         """
         order = np.arange(len(self), dtype=np.int64)
         if shuffle_seed is not None:
             order = np.random.default_rng(shuffle_seed).permutation(order)
+        return self.ordered(order[skip:])
+
+    def ordered(self, order: np.ndarray) -> tf.data.Dataset:
+        """The dicts of `dataset` for the positions `order` ([M] int64), in that order.
+
+        Columns are gathered by position, so leaving out the first of `order` costs nothing and no epoch copies an array.
+        """
         columns = self._tensors
 
         def gather(index: Any) -> dict[str, Any]:
             return {"index": index, **{name: _row(column, index) for name, column in columns.items()}}
 
-        return tf.data.Dataset.from_tensor_slices(order[skip:]).map(gather, num_parallel_calls=tf.data.AUTOTUNE)
+        return tf.data.Dataset.from_tensor_slices(order).map(gather, num_parallel_calls=tf.data.AUTOTUNE)
 
     @cached_property
     def _tensors(self) -> dict[str, Any]:

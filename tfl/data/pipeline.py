@@ -7,21 +7,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from tfl.data import augment as augmentation
 from tfl.data import image as images
 from tfl.data.augment import Augment
-from tfl.data.examples import Examples
+from tfl.data.examples import Columns, Examples
 from tfl.data.text import tokenize
 from tfl.lazy import keras, tf
 
+WINDOW = 32
+"""Batches within which texts are sorted by length while training."""
 LENGTH_STEP = 8
 """Texts are padded to a multiple of so many tokens, so that few lengths occur."""
 
 
 def stream_seed(*parts: int) -> int:
     """One seed from several numbers, such as (run seed, phase, epoch); nearby numbers give unrelated seeds."""
-    import numpy as np
-
     return int(np.random.SeedSequence(parts).generate_state(1)[0])
 
 
@@ -50,11 +52,13 @@ class Batches:
     def epoch(self, epoch: int = 0, skip: int = 0) -> tf.data.Dataset:
         """The batches of an epoch from batch number `skip` on, as an uninterrupted epoch would have gone on."""
         shuffle = stream_seed(self.seed, epoch) if self.training else None
-        data = self.examples.dataset(shuffle_seed=shuffle, skip=skip * self.batch_size)
-        data = self._batch(data, epoch).map(_with_share, num_parallel_calls=tf.data.AUTOTUNE)
+        data = self._batch(self._examples(shuffle, skip * self.batch_size), epoch).map(_with_share, num_parallel_calls=tf.data.AUTOTUNE)
         options = tf.data.Options()
         options.deterministic = True
         return data.with_options(options).prefetch(tf.data.AUTOTUNE)
+
+    def _examples(self, shuffle_seed: int | None, skip: int) -> tf.data.Dataset:
+        return self.examples.dataset(shuffle_seed=shuffle_seed, skip=skip)
 
     def _batch(self, data: tf.data.Dataset, epoch: int) -> tf.data.Dataset:
         raise NotImplementedError
@@ -95,11 +99,20 @@ class ImageBatches(Batches):
 
 @dataclass(frozen=True, kw_only=True)
 class TextBatches(Batches):
-    """Batches of tokenised texts, padded to the longest of each batch, or all to `length`."""
+    """Batches of tokenised texts, padded to the longest of each batch, or all to `length`.
 
+    Texts of like length share a batch, so that little of it is padding: while training among the next `WINDOW` batches
+    of a shuffled epoch, and the batches are shuffled again.
+    """
+
+    examples: Columns
     pad_values: Mapping[str, int | bool]
     length: int | None = None
     """Tokens that every batch is padded to; None: the batch's longest, rounded up."""
+
+    def _examples(self, shuffle_seed: int | None, skip: int) -> tf.data.Dataset:
+        lengths = self.examples.inputs["padding_mask"].row_lengths().numpy()
+        return self.examples.ordered(by_length(lengths, self.batch_size, shuffle_seed)[skip:])
 
     def _batch(self, data: tf.data.Dataset, epoch: int) -> tf.data.Dataset:
         pads = self.pad_values
@@ -122,6 +135,27 @@ class TextBatches(Batches):
             for name, spec in data.element_spec.items()
         }
         return data.padded_batch(self.batch_size, shapes, values, drop_remainder=self.drop_remainder)
+
+
+def by_length(lengths: np.ndarray, batch_size: int, shuffle_seed: int | None) -> np.ndarray:
+    """An order of the positions of `lengths` ([N] int) in which runs of `batch_size` have like lengths.
+
+    With a seed: a permutation, sorted by length within windows, whose full batches are shuffled. Without: by length.
+    """
+    if shuffle_seed is None:
+        return np.argsort(lengths, kind="stable")
+    random = np.random.default_rng(shuffle_seed)
+    order = random.permutation(len(lengths))
+    window = WINDOW * batch_size
+    for start in range(0, len(order), window):
+        part = order[start : start + window]
+        order[start : start + window] = part[np.argsort(lengths[part], kind="stable")]
+    whole = len(order) // batch_size * batch_size
+    last = random.integers(0, whole // batch_size + 1) * batch_size  # where the incomplete batch is cut from
+    tail = order[last : last + len(order) - whole]
+    rest = np.concatenate([order[:last], order[last + len(order) - whole :]])
+    batches = rest.reshape(-1, batch_size)
+    return np.concatenate([batches[random.permutation(len(batches))].reshape(-1), tail])
 
 
 def _with_share(batch: Mapping[str, Any]) -> dict[str, Any]:

@@ -91,9 +91,10 @@ def run(config: Config, out: str | Path | None = None, *, source: Any = None, ca
     with Session(config, out) as session:
         splits = session.stage("data", lambda: data.load(config.data, config.seed, data=source))
         session.describe(splits)
+        check_modality(splits.modality, config.backbone.name, backbones.entry(config.backbone.name).modality)
         backbone = session.stage("weights", load_backbone, session, config)
+        check_modality(splits.modality, config.backbone.name, backbone.modality)
         config = resolve(config, backbone.modality, len(backbone.blocks))
-        check_modality(splits, backbone)
         session.start(config)
         folds = session.stage("folds", cross_validate, session, config, splits, callbacks) if config.folds else None
         model, made = assemble(session, config, backbone, splits)
@@ -112,13 +113,13 @@ def load_backbone(session: Session, config: Config) -> backbones.Backbone:
         return backbones.load(config.backbone)
 
 
-def check_modality(splits: Splits, backbone: backbones.Backbone) -> None:
-    """Raises `UserError` where the data is images and the backbone reads texts, or the other way round."""
-    if splits.modality != backbone.modality:
-        fit = "resnet50, mobilenet_v2" if splits.modality == "image" else "minilm, bert"
+def check_modality(data_is: str, name: str, backbone_reads: str | None) -> None:
+    """Raises `UserError` where the data is images and the backbone `name` reads texts, or the other way round."""
+    if backbone_reads not in (None, data_is):
+        fit = "resnet50, mobilenet_v2" if data_is == "image" else "minilm, bert"
         raise UserError(
-            f"backbone.name: {backbone.name} reads {backbone.modality}s, but the data is {splits.modality}s; "
-            f"choose one that reads {splits.modality}s ({fit}; `tfl list backbones`)"
+            f"backbone.name: {name} reads {backbone_reads}s, but the data is {data_is}s; "
+            f"choose one that reads {data_is}s ({fit}; `tfl list backbones`)"
         )
 
 

@@ -46,7 +46,7 @@ def check(config: finetune.Config) -> Any:
         splits = session.stage("data", finetune.data.load, config.data, config.seed)
         session.describe(splits)
         backbone = session.stage("weights", finetune.load_backbone, session, config)
-        finetune.check_modality(splits, backbone)
+        finetune.check_modality(splits.modality, backbone.name, backbone.modality)
         session.config = config = finetune.resolve(config, backbone.modality, len(backbone.blocks))
         checked = list(_phases(session, config, backbone, splits))
     table = Table("phase", "trainable", "blocks", "parameters", "ms a step", "epochs", "about", box=None)

@@ -1,0 +1,54 @@
+"""What several test modules need: a small BERT in a folder, a small folder of images, a table of texts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+WORDS = ["sales", "rose", "fell", "costs", "the", "this", "year", "sharply", "a", "little", "again", "we", "saw", "that"]
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A preset folder of a two-layer BERT of width 16, with a vocabulary of a few words."""
+    import keras
+    import keras_hub
+
+    folder = tmp_path_factory.mktemp("bert")
+    keras.utils.set_random_seed(3)
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
+    sizes = {"num_layers": 2, "num_heads": 2, "hidden_dim": 16, "intermediate_dim": 32, "max_sequence_length": 24}
+    keras_hub.models.BertBackbone(vocabulary_size=len(vocabulary), **sizes).save_to_preset(str(folder))
+    keras_hub.models.BertTokenizer(vocabulary, lowercase=True).save_to_preset(str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def calls(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of 60 sentences in which "rose" is up and "fell" is down."""
+    random = np.random.default_rng(0)
+    lines = ["text,tone"]
+    for number in range(60):
+        words = [*random.choice(WORDS[3:], random.integers(2, 9)), "rose" if number % 2 else "fell"]
+        lines.append(f"{' '.join(random.permutation(words))} {number},{'up' if number % 2 else 'down'}")
+    file = tmp_path_factory.mktemp("table") / "calls.csv"
+    file.write_text("\n".join(lines) + "\n")
+    return file
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 40 small PNG images, dark ones and bright ones, of several sizes."""
+    import tensorflow as tf
+
+    folder = tmp_path_factory.mktemp("photos")
+    random = np.random.default_rng(0)
+    for name, level in (("dark", 60), ("bright", 190)):
+        (folder / name).mkdir()
+        for number in range(20):
+            height, width = random.integers(30, 60, 2)
+            pixels = np.clip(random.normal(level, 40, (height, width, 3)), 0, 255).astype(np.uint8)
+            (folder / name / f"{number:02}.png").write_bytes(tf.io.encode_png(pixels).numpy())
+    return folder
