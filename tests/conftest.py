@@ -7,7 +7,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-WORDS = ["sales", "rose", "fell", "costs", "the", "this", "year", "sharply", "a", "little", "again", "we", "saw", "that"]
+WORDS = [
+    "sales",
+    "rose",
+    "fell",
+    "costs",
+    "the",
+    "this",
+    "year",
+    "sharply",
+    "a",
+    "little",
+    "again",
+    "we",
+    "saw",
+    "that",
+]
 
 
 @pytest.fixture(scope="session")

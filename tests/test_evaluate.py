@@ -79,9 +79,7 @@ def test_classification_is_what_scikit_learn_says(classes: int, ties: bool) -> N
     table = sk.precision_recall_fscore_support(labels, chosen)
     for place, row in enumerate(result["per_class"]):
         assert row["class"] == f"class {place}"
-        assert [row[key] for key in ("precision", "recall", "f1", "support")] == pytest.approx(
-            [c[place] for c in table]
-        )
+        assert [row[key] for key in ("precision", "recall", "f1", "support")] == pytest.approx([c[place] for c in table])
     json.dumps(result, allow_nan=False)
 
 
@@ -230,9 +228,7 @@ def test_interval_is_that_of_a_plain_bootstrap() -> None:
     assert [result["accuracy"][key] for key in ("low", "high")] == pytest.approx(
         np.percentile(accuracy, [2.5, 97.5]), abs=0.011
     )
-    assert [result["macro_f1"][key] for key in ("low", "high")] == pytest.approx(
-        np.percentile(f1, [2.5, 97.5]), abs=0.015
-    )
+    assert [result["macro_f1"][key] for key in ("low", "high")] == pytest.approx(np.percentile(f1, [2.5, 97.5]), abs=0.015)
 
 
 def test_intervals_cover_the_truth_about_95_times_in_100() -> None:

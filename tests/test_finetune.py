@@ -139,9 +139,7 @@ def test_data_given_in_python(tmp_path: Path) -> None:
 
 def test_a_data_frame(calls: Path, tiny_bert: Path, tmp_path: Path) -> None:
     frame = pd.read_csv(calls)
-    run = tfl.finetune(
-        frame, backbone=str(tiny_bert), out=tmp_path / "run", data={"label": "tone"}, phases=[Phase(epochs=1)]
-    )
+    run = tfl.finetune(frame, backbone=str(tiny_bert), out=tmp_path / "run", data={"label": "tone"}, phases=[Phase(epochs=1)])
     assert run.evaluate(frame)["examples"] == 60
 
 
@@ -183,7 +181,12 @@ def test_lora_trains_adapters_only_and_comes_back(calls: Path, tiny_bert: Path, 
 
 def test_folds(calls: Path, tiny_bert: Path, tmp_path: Path) -> None:
     run = tfl.finetune(
-        str(calls), backbone=str(tiny_bert), out=tmp_path / "run", data={"label": "tone"}, folds=3, phases=[Phase(epochs=1)]
+        str(calls),
+        backbone=str(tiny_bert),
+        out=tmp_path / "run",
+        data={"label": "tone"},
+        folds=3,
+        phases=[Phase(epochs=1)],
     )
     accuracy = run.report.folds["metrics"]["accuracy"]
     assert len(accuracy["values"]) == 3

@@ -17,10 +17,12 @@ LAYERS = (
     ("studies",),
     ("methods",),
     ("run",),
-    ("training", "evaluate", "export", "predict", "batch_norm", "progress"),
+    ("training",),
+    ("step", "evaluate", "export", "predict", "batch_norm", "progress"),
+    ("optimizers",),
     ("models", "features"),
     ("data", "backbones", "tasks", "distribute", "report", "terminal"),
-    ("bootstrap", "interrupt", "schedules"),
+    ("bootstrap", "interrupt", "phases"),
     ("config", "lazy"),
 )
 LEVEL = {name: len(LAYERS) - place for place, names in enumerate(LAYERS) for name in names}

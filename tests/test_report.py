@@ -32,9 +32,7 @@ def phase(**fields: Any) -> PhaseReport:
         "trainable_parameters": 2_562,
         "frozen_parameters": 2_257_984,
         "learning_rates": {"head": 1e-3},
-        "epochs": tuple(
-            {"epoch": n, "loss": 1 / n, "val_loss": 1.1 / n, "accuracy": 0.9, "seconds": 2.5} for n in (1, 2, 3)
-        ),
+        "epochs": tuple({"epoch": n, "loss": 1 / n, "val_loss": 1.1 / n, "accuracy": 0.9, "seconds": 2.5} for n in (1, 2, 3)),
         "kept_epoch": 3,
         "stopped": "completed",
         "seconds": 8.41,
@@ -125,9 +123,7 @@ def test_a_newer_schema_says_update(tmp_path: Path) -> None:
         Report.load(file)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "{", "[]", "{}", '{"schema": "1"}', '{"schema": 1}', '{"schema": 1, "phases": [{}]}']
-)
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"schema": "1"}', '{"schema": 1}', '{"schema": 1, "phases": [{}]}'])
 def test_a_file_that_is_no_report_is_named(tmp_path: Path, text: str) -> None:
     file = tmp_path / "report.json"
     file.write_text(text, encoding="utf-8")

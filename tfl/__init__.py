@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfl.config import Last, Lora, Phase, UserError
+from tfl.config import UserError
+from tfl.phases import Last, Lora, Phase
 
 if TYPE_CHECKING:
     from tfl.backbones import Backbone
@@ -35,7 +36,8 @@ def finetune(
     """Fine-tunes `backbone` on labelled examples and returns the run.
 
     `source`: a folder of images, a table of texts, any path that `tfl train` takes, a raw `data` config, a pandas
-    DataFrame, or a pair (arrays, texts or image paths; labels). `backbone`: a name, or a raw `backbone` config. `fields` are those of the config, nested ones as dicts:
+    DataFrame, or a pair (arrays, texts or image paths; labels). `backbone`: a name, or a raw `backbone` config.
+    `fields` are those of the config, nested ones as dicts:
     `phases=[Phase(epochs=2)]`, `data={"batch_size": 16}`, `seed=1`.
     Raises `UserError` for what the user can put right.
     """

@@ -60,7 +60,9 @@ def _parser() -> argparse.ArgumentParser:
 
     predict = _command(commands, "predict", _predict, "predict images, or the rows of tables of texts")
     predict.add_argument("run", metavar="RUN")
-    predict.add_argument("files", nargs="+", metavar="FILE", help="images or folders of them; tables or .txt files, a text a line")
+    predict.add_argument(
+        "files", nargs="+", metavar="FILE", help="images or folders of them; tables or .txt files, a text a line"
+    )
     predict.add_argument("--text", metavar="COLUMN", help="column of a table (default: the run's)")
     predict.add_argument("--out", metavar="CSV", help="where to write the predictions (default: the terminal)")
 
@@ -102,10 +104,7 @@ def _job(arguments: argparse.Namespace) -> Any:
         overrides, job = [*([job] if job else []), *overrides], arguments.config
     if job is None:
         raise configs.UserError("name a .yaml config, a folder of images or a table of texts; `tfl train --help`")
-    if str(job).endswith(CONFIG_SUFFIXES):
-        raw = configs.read(job)
-    else:
-        raw = raw_of_source(job)
+    raw = configs.read(job) if str(job).endswith(CONFIG_SUFFIXES) else raw_of_source(job)
     shortcuts = {
         "backbone.name": arguments.backbone,
         "backbone.weights": arguments.weights,

@@ -84,9 +84,7 @@ def _check(kind: Kind, labels: np.ndarray, predictions: np.ndarray, class_names:
             f"{classes} classes has {shapes[kind][0]} and {shapes[kind][1]}"
         )
     if kind == "classification" and (labels.min() < 0 or labels.max() >= classes):
-        raise UserError(
-            f"labels from {labels.min()} to {labels.max()} do not fit; {classes} classes have 0 to {classes - 1}"
-        )
+        raise UserError(f"labels from {labels.min()} to {labels.max()} do not fit; {classes} classes have 0 to {classes - 1}")
     for name, values in (("predictions", predictions), ("labels", labels)):
         broken = int((~np.isfinite(values)).reshape(count, -1).any(axis=1).sum())
         if broken:

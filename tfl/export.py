@@ -7,12 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from tfl.config import UserError
+from tfl.data.config import Resize
 from tfl.lazy import keras, tf
 from tfl.tasks import Task
 
 
 def export(
-    folder: Path, model: keras.Model, tasks: Mapping[str, Task], preprocess: Any, *, modality: str, pairs: bool, resize: str
+    folder: Path,
+    model: keras.Model,
+    tasks: Mapping[str, Task],
+    preprocess: Any,
+    *,
+    modality: str,
+    pairs: bool,
+    resize: Resize,
 ) -> Path:
     """Writes a SavedModel to `folder` and returns it. Raises `UserError` where the folder already holds something.
 

@@ -73,9 +73,9 @@ def _texts(run: Any, file: Path, column: str | None) -> list[Any]:
         raise UserError(f"{file}: no such file; give a table (.csv, .tsv, .jsonl, .parquet) or a .txt file, a text a line")
     if file.suffix.lower() == ".txt":
         return [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    from tfl.data.frames import read_frame
+    from tfl.data.table import LINE, read_table
 
-    frame = read_frame(file)
+    frame = read_table(file).drop(columns=LINE, errors="ignore")
     own = run.report.config["data"]
     wanted = column or own.get("text") or "text"
     columns = [wanted, *([own["text_pair"]] if run.facts.pairs else [])]

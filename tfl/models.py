@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from tfl.backbones.backbone import Backbone
-from tfl.config import Phase, Trainable
 from tfl.lazy import keras
+from tfl.phases import Phase, Trainable
 from tfl.report import Moved
 from tfl.tasks import Task
 
@@ -24,7 +24,9 @@ def build(backbone: Backbone, tasks: Mapping[str, Task]) -> keras.Model:
     return keras.Model(backbone.inputs, outputs, name="model")
 
 
-def set_trainable(model: keras.Model, backbone: Backbone, trainable: Trainable, batch_norm: str = "frozen") -> None:
+def set_trainable(
+    model: keras.Model, backbone: Backbone, trainable: Trainable, batch_norm: Literal["frozen", "train"] = "frozen"
+) -> None:
     """Makes trainable what a phase declares: `trainable` of the backbone, and every head."""
     own = {id(layer) for layer in backbone.model.layers}
     for layer in model.layers:
@@ -133,7 +135,8 @@ def groups(model: keras.Model, backbone: Backbone, phase: Phase) -> list[Group]:
     """The trainable variables of `model` by learning rate: one group, or one a block where `layer_decay` is below 1."""
     if phase.layer_decay == 1:
         return [Group("all", list(model.trainable_variables), 1.0)]
-    result, claimed = [], set()
+    result: list[Group] = []
+    claimed: set[int] = set()
     blocks = [(block.name, [v for layer in block.layers for v in layer.trainable_variables]) for block in backbone.blocks]
     blocks = [(name, members) for name, members in blocks if members]
     for distance, (name, members) in enumerate(reversed(blocks)):

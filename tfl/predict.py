@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ class Forward:
         return batch["index"], self._model({name: batch[name] for name in self._model.input}, training=False)
 
 
-def watched(tasks: Mapping[str, Task], logits: Mapping[str, np.ndarray], labels: np.ndarray) -> dict[str, float]:
+def watched(tasks: Mapping[str, Task], logits: Mapping[str, np.ndarray], labels: np.ndarray | None) -> dict[str, float]:
     """The mean loss and the tasks' own metrics over a split, as they are watched from epoch to epoch."""
     batch = {"label": tf.constant(labels)}
     result = {"loss": 0.0}
@@ -55,7 +55,7 @@ def watched(tasks: Mapping[str, Task], logits: Mapping[str, np.ndarray], labels:
     return result
 
 
-def table(task: Task, predictions: np.ndarray, ids: Sequence[str], labels: np.ndarray | None = None) -> pd.DataFrame:
+def table(task: Task, predictions: np.ndarray, ids: Iterable[str], labels: np.ndarray | None = None) -> pd.DataFrame:
     """Predictions as a table, a row an example: `id`, `label` where known, `predicted`, and a probability a class."""
     columns: dict[str, Any] = {"id": list(ids)}
     names = task.class_names

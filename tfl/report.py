@@ -106,18 +106,14 @@ class Report:
         try:
             raw = json.loads(Path(path).read_text(encoding="utf-8"))
         except FileNotFoundError as error:
-            raise UserError(
-                f"{path}: no such report; `tfl train` writes report.json into the run's directory"
-            ) from error
+            raise UserError(f"{path}: no such report; `tfl train` writes report.json into the run's directory") from error
         except (OSError, ValueError) as error:
             raise UserError(f"{path}: not a report of tfl: {error}") from error
         schema = raw.get("schema") if isinstance(raw, dict) else None
         if not isinstance(schema, int):
             raise UserError(f"{path}: not a report of tfl: it has no schema number")
         if schema > SCHEMA:
-            raise UserError(
-                f"{path}: written by a newer tfl (schema {schema}, this tfl reads up to {SCHEMA}); update tfl"
-            )
+            raise UserError(f"{path}: written by a newer tfl (schema {schema}, this tfl reads up to {SCHEMA}); update tfl")
         try:
             phases = tuple(
                 _make(

@@ -13,7 +13,10 @@ from typing import Any
 from tfl import config as configs
 from tfl import evaluate, predict
 from tfl.config import UserError
+from tfl.data.config import Resize
+from tfl.data.examples import Modality
 from tfl.lazy import keras, pd, tf
+from tfl.predict import Forward
 from tfl.report import Report
 from tfl.tasks import TASKS, Task
 
@@ -25,11 +28,11 @@ FACTS, PREPROCESS = "run.json", "preprocess"
 class Facts:
     """What predicting needs to know of a run beside its model."""
 
-    modality: str
+    modality: Modality
     """image | text"""
     pairs: bool
     """Whether an example is a pair of texts."""
-    resize: str
+    resize: Resize
     """How images become square."""
     batch_size: int
     tasks: Mapping[str, Task]
@@ -121,16 +124,14 @@ class Run:
         return {name: own[name] for name in names if is_table and own.get(name) is not None}
 
     @cached_property
-    def _forward(self) -> predict.Forward:
-        return predict.Forward(self.model, tf.distribute.get_strategy())
+    def _forward(self) -> Forward:
+        return Forward(self.model, tf.distribute.get_strategy())
 
     def _predictions(self, rows: Any) -> dict[str, Any]:
         from tfl.data.pipeline import prepare
 
         facts = self.facts
-        batches = prepare(
-            rows, self.preprocess, modality=facts.modality, batch_size=facts.batch_size, resize=facts.resize
-        )
+        batches = prepare(rows, self.preprocess, modality=facts.modality, batch_size=facts.batch_size, resize=facts.resize)
         logits = self._forward(batches)
         return {name: keras.ops.convert_to_numpy(task.predictions(logits[name])) for name, task in facts.tasks.items()}
 

@@ -5,29 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from tfl.config import Phase, UserError
+from tfl.config import UserError
 from tfl.data.pipeline import Batches
 from tfl.interrupt import Interrupt
 from tfl.lazy import keras, tf
 from tfl.models import Cut, Group, batch_norms
+from tfl.phases import Phase
+from tfl.step import Objective, Stepper
 from tfl.tasks import Task
-
-
-class Objective(Protocol):
-    """What a training step minimises. May own variables of its own, beside the model's."""
-
-    metrics: Sequence[Any]
-    """Keras metrics that a call updates; the loop resets them every epoch and reports them."""
-
-    def __call__(self, model: Cut, batches: Mapping[str, Mapping[str, Any]], step: Any) -> Any:
-        """This replica's part of the loss: a scalar whose sum over the replicas is the loss of the global batch.
-
-        `batches` has one batch of each stream, a dict of tensors; `step` is the number of steps done, int64.
-        """
 
 
 class Supervised:
@@ -37,7 +26,7 @@ class Supervised:
         self.tasks = tasks
         self.label_smoothing = label_smoothing
         self._watched = {name: task.metrics() for name, task in tasks.items()}
-        self.metrics = [metric for metrics in self._watched.values() for metric in metrics]
+        self.metrics: Sequence[Any] = [metric for metrics in self._watched.values() for metric in metrics]
 
     def __call__(self, model: Cut, batches: Mapping[str, Mapping[str, Any]], step: Any) -> Any:
         """The weighted mean loss of the batch; see `Objective`."""
@@ -84,8 +73,8 @@ def fit_phase(
     """Trains the variables in `groups` for one phase and leaves the model with the weights of the epoch it keeps.
 
     An epoch is one pass over the first of `streams`; the others start anew when they end. `validate` gives the results
-    of the validation split, of which `loss` decides what is best; `callbacks` are Keras callbacks and get the whole
-    model. Raises `UserError` where the loss is not a finite number, naming the step.
+    of the validation split, a loss and perhaps an accuracy, which decide what is best. `callbacks` are Keras callbacks
+    and get the whole model. Raises `UserError` where the loss is not a finite number, naming the step.
     """
     started = time.perf_counter()
     steps = len(next(iter(streams.values())))
@@ -121,7 +110,7 @@ def fit_phase(
         with stepper.averaged():
             validation = validate() if validate else {}
             logs |= {f"val_{name}": value for name, value in validation.items()}
-            keeper.offer(epoch + 1, validation.get("loss", logs["loss"] if phase.keep == "best" else 0.0))
+            keeper.offer(epoch + 1, validation or logs)
         history.append({"epoch": epoch + 1, **logs, "seconds": clock.since_start()})
         watchers.on_epoch_end(epoch, logs)
         if interrupt.wanted:
@@ -186,119 +175,22 @@ class _Clock:
         self.total = self.since_start()
 
 
-class Stepper:
-    """One training step of a phase, traced for the variables that are trainable when it is made."""
-
-    def __init__(
-        self, model: Cut, objective: Objective, groups: Sequence[Group], phase: Phase, steps: int, strategy: Any
-    ) -> None:
-        self.model, self.objective, self.strategy = model, objective, strategy
-        self.groups = [group for group in groups if group.variables]
-        self.variables = [variable for group in self.groups for variable in group.variables]
-        self.clip_norm, self.decay = phase.clip_norm, phase.ema
-        self.optimizers = [optimizer(phase, group, steps * phase.epochs) for group in self.groups]
-        for group, own in zip(self.groups, self.optimizers, strict=True):
-            own.build(group.variables)
-        self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step", aggregation=_ONE())
-        self.shadows = [
-            tf.Variable(v.value, trainable=False, aggregation=_ONE()) for v in self.variables if phase.ema
-        ]
-        self._losses: list[float] = []
-        self._function = tf.function(self._distributed, reduce_retracing=True, autograph=False)
-
-    def __call__(self, batches: Mapping[str, Any]) -> dict[str, float]:
-        """Trains on one global batch; the loss, and how many examples (and tokens) it had."""
-        done = {name: float(value) for name, value in self._function(batches).items()}
-        self._losses.append(done["loss"])
-        return done
-
-    def mean_loss(self) -> float:
-        """The mean loss of the steps since this was last asked."""
-        mean = float(np.mean(self._losses)) if self._losses else float("nan")
-        self._losses = []
-        return mean
-
-    def _distributed(self, batches: Mapping[str, Any]) -> dict[str, Any]:
-        parts = self.strategy.run(self._replica, args=(batches,))
-        return {name: self.strategy.reduce("SUM", part, axis=None) for name, part in parts.items()}
-
-    def _replica(self, batches: Mapping[str, Any]) -> dict[str, Any]:
-        replicas = self.strategy.num_replicas_in_sync
-        with tf.GradientTape() as tape:
-            loss = self.objective(self.model, batches, self.step)
-            total = loss + sum(self.model.model.losses) / replicas
-            scaled = self.optimizers[0].scale_loss(total)
-        gradients = tape.gradient(scaled, [variable.value for variable in self.variables])
-        self._apply(gradients, replicas)
-        first = next(iter(batches.values()))
-        counts = {"examples": tf.cast(tf.shape(first["index"])[0], tf.float32)}
-        if "padding_mask" in first:
-            counts["tokens"] = tf.reduce_sum(tf.cast(first["padding_mask"], tf.float32))
-        return {"loss": loss, **counts}
-
-    def _apply(self, gradients: list[Any], replicas: int) -> None:
-        """Clips all gradients together by the norm of their sum over the replicas, and applies each group's own."""
-        reached = [place for place, gradient in enumerate(gradients) if gradient is not None]
-        sums = [gradients[place] for place in reached]
-        if self.clip_norm is not None:
-            if replicas > 1:
-                sums = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, sums)
-            limit = self.optimizers[0].scale_loss(tf.constant(self.clip_norm))
-            sums, _ = tf.clip_by_global_norm(sums, limit)
-            if replicas > 1:  # the optimizer sums over the replicas once more
-                sums = [gradient / replicas for gradient in sums]
-        known = dict(zip(reached, sums, strict=True))
-        place = 0
-        for group, own in zip(self.groups, self.optimizers, strict=True):
-            pairs = [(known[place + i], v) for i, v in enumerate(group.variables) if place + i in known]
-            place += len(group.variables)
-            if pairs:
-                own.apply([gradient for gradient, _ in pairs], [variable for _, variable in pairs])
-        self.step.assign_add(1)
-        if self.decay is not None:
-            count = tf.cast(self.step, tf.float32)
-            decay = tf.minimum(self.decay, (1 + count) / (10 + count))  # early averages do not remember the start
-            for shadow, variable in zip(self.shadows, self.variables, strict=True):
-                shadow.assign(shadow * tf.cast(decay, shadow.dtype) + tf.cast(1 - decay, shadow.dtype) * variable.value)
-
-    def averaged(self) -> _Swapped:
-        """Within this context the model has the averaged weights, where the phase averages them."""
-        return _Swapped(self.variables, self.shadows)
-
-
-def _ONE() -> Any:
-    """Every replica assigns the same value to such a variable, so any one of them will do."""
-    return tf.VariableAggregation.ONLY_FIRST_REPLICA
-
-
-class _Swapped:
-    """Lends the values of `shadows` to `variables` for the time of a context."""
-
-    def __init__(self, variables: Sequence[Any], shadows: Sequence[Any]) -> None:
-        self.variables, self.shadows = variables, shadows
-
-    def __enter__(self) -> None:
-        self._own = [variable.numpy() for variable in self.variables] if self.shadows else []
-        for variable, shadow in zip(self.variables, self.shadows, strict=False):
-            variable.assign(shadow.numpy())
-
-    def __exit__(self, *_: object) -> None:
-        for variable, value in zip(self.variables, self._own, strict=False):
-            variable.assign(value)
-
-
 class Keeper:
     """Remembers the weights of the epoch that a phase keeps."""
 
     def __init__(self, phase: Phase, stepper: Stepper) -> None:
         self.phase, self.stepper = phase, stepper
-        self.best_epoch, self.best_loss = 0, float("inf")
+        self.best_epoch, self.best = 0, (-float("inf"), -float("inf"))
         self._values: list[np.ndarray] | None = None
 
-    def offer(self, epoch: int, loss: float) -> None:
-        """Takes the weights as they are after `epoch`, if that epoch is to be kept rather than those before."""
-        if self.phase.keep == "last" or loss < self.best_loss:
-            self.best_epoch, self.best_loss = epoch, loss
+    def offer(self, epoch: int, results: Mapping[str, float]) -> None:
+        """Takes the weights as they are after `epoch`, if that epoch is to be kept rather than those before.
+
+        `results` has a loss and may have an accuracy, which counts first; of equals, the lower loss is better.
+        """
+        score = (results.get("accuracy", 0.0), -results["loss"])
+        if self.phase.keep == "last" or score > self.best:
+            self.best_epoch, self.best = epoch, score
             model = self.stepper.model.model
             self._values = [variable.numpy() for variable in _state(model, self.stepper.variables)]
 
@@ -318,25 +210,3 @@ def _state(model: Any, trained: Sequence[Any]) -> list[Any]:
     """What a phase changes: the variables it trains and the statistics of BatchNorm layers that train."""
     statistics = [v for layer in batch_norms(model) for v in layer.non_trainable_variables]
     return [*trained, *statistics]
-
-
-def optimizer(phase: Phase, group: Group, steps: int) -> Any:
-    """The Keras optimizer of one group of variables, with the phase's schedule over `steps` steps."""
-    from tfl.schedules import Schedule
-
-    peak = phase.learning_rate * group.scale
-    rate = Schedule(peak, steps, warmup=phase.warmup, shape=phase.schedule)
-    kinds = keras.optimizers
-    if phase.optimizer == "sgd":
-        made = kinds.SGD(rate, momentum=0.9, nesterov=True, weight_decay=phase.weight_decay or None)
-    elif phase.optimizer == "rmsprop":
-        made = kinds.RMSprop(rate)
-    elif phase.optimizer == "adam":
-        made = kinds.Adam(rate)
-    else:
-        made = {"adamw": kinds.AdamW, "lion": kinds.Lion}[phase.optimizer](rate, weight_decay=phase.weight_decay)
-    if made.weight_decay is not None:
-        made.exclude_from_weight_decay(var_list=[v for v in group.variables if len(v.shape) <= 1])
-    if keras.config.dtype_policy().compute_dtype == "float16":
-        made = kinds.LossScaleOptimizer(made)
-    return made

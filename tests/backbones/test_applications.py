@@ -15,7 +15,8 @@ from tfl.backbones import BACKBONES, Backbone, load
 from tfl.backbones.applications import MODES, Application, ImagePreprocess
 from tfl.backbones.blocks import by_name
 from tfl.backbones.sources import published
-from tfl.config import Last, UserError
+from tfl.config import UserError
+from tfl.phases import Last
 
 APPLICATIONS = {name: line for name, line in BACKBONES.items() if isinstance(line, Application)}
 
@@ -139,9 +140,7 @@ def test_selection() -> None:
     net.trainable = "conv5_block1_1_conv"  # the shortcut beside it does not lie below it
     assert "conv5_block1_0_conv" in moving(net)
     assert not any(name.startswith("conv4") for name in moving(net))
-    with pytest.raises(
-        UserError, match=r"did you mean 'conv5'\?; resnet50 has 5 blocks.*conv1, conv2, conv3, conv4, conv5"
-    ):
+    with pytest.raises(UserError, match=r"did you mean 'conv5'\?; resnet50 has 5 blocks.*conv1, conv2, conv3, conv4, conv5"):
         net.trainable = "convv5"
     with pytest.raises(UserError, match="too many; resnet50 has 5 blocks"):
         net.trainable = {"last": 6}
@@ -205,9 +204,6 @@ def test_no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     with pytest.raises(UserError) as raised:
         load("mobilenet_v3_small")
     said = str(raised.value)
-    assert (
-        "weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5, about 4 MB, md5 d3e8ec802a04aa4fc771ee12a9a9b836"
-        in said
-    )
+    assert "weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5, about 4 MB, md5 d3e8ec802a04aa4fc771ee12a9a9b836" in said
     assert f"{tmp_path}/models/weights_mobilenet_v3_small" in said
     assert "without network these work" in said

@@ -78,9 +78,7 @@ def test_it_trains_is_frozen_and_comes_back(folder: str, tmp_path: Path) -> None
 
     register_layers()
     model.save(tmp_path / "model.keras")
-    np.testing.assert_allclose(
-        keras.models.load_model(tmp_path / "model.keras")(images), model(images), rtol=1e-5, atol=1e-6
-    )
+    np.testing.assert_allclose(keras.models.load_model(tmp_path / "model.keras")(images), model(images), rtol=1e-5, atol=1e-6)
     backbone.model.save_weights(tmp_path / "module.weights.h5")
     fresh = load("hub", weights=folder)
     fresh.model.load_weights(tmp_path / "module.weights.h5")

@@ -53,9 +53,7 @@ def sentence_piece(pieces: dict[str, int]) -> bytes:
 
 def bert() -> tuple[Any, Any]:
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
-    return models.BertBackbone(vocabulary_size=len(vocabulary), **SIZES), models.BertTokenizer(
-        vocabulary, lowercase=True
-    )
+    return models.BertBackbone(vocabulary_size=len(vocabulary), **SIZES), models.BertTokenizer(vocabulary, lowercase=True)
 
 
 def distilbert() -> tuple[Any, Any]:
@@ -73,12 +71,9 @@ def electra() -> tuple[Any, Any]:
 def roberta() -> tuple[Any, Any]:
     letters = sorted({letter for word in WORDS for letter in word})
     vocabulary = {
-        piece: number
-        for number, piece in enumerate(["<s>", "<pad>", "</s>", "<unk>", "Ġ", *letters, "Ġt", "he", "<mask>"])
+        piece: number for number, piece in enumerate(["<s>", "<pad>", "</s>", "<unk>", "Ġ", *letters, "Ġt", "he", "<mask>"])
     }
-    return models.RobertaBackbone(vocabulary_size=len(vocabulary), **SIZES), models.RobertaTokenizer(
-        vocabulary, ["Ġ t", "h e"]
-    )
+    return models.RobertaBackbone(vocabulary_size=len(vocabulary), **SIZES), models.RobertaTokenizer(vocabulary, ["Ġ t", "h e"])
 
 
 def albert() -> tuple[Any, Any]:
@@ -275,9 +270,7 @@ def test_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="imagenet is for images"):
         load("bert", weights="imagenet")
     monkeypatch.setattr("tfl.backbones.kerashub.reachable", lambda host: False)
-    with pytest.raises(
-        UserError, match=r"(?s)huggingface.co cannot be reached.*hf download nobody/nothing --local-dir"
-    ):
+    with pytest.raises(UserError, match=r"(?s)huggingface.co cannot be reached.*hf download nobody/nothing --local-dir"):
         load("hf://nobody/nothing")
 
 
@@ -317,8 +310,6 @@ def test_minilm_in_a_saved_model(minilm: Any, tmp_path: Path) -> None:
         "serve = m.signatures['serving_default']; "
         "np.save(sys.argv[2], serve(text=tf.constant(['the fox', 'a longer text']))['features'])"
     )
-    subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path), str(tmp_path / "out.npy")], check=True, capture_output=True
-    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path), str(tmp_path / "out.npy")], check=True, capture_output=True)
     expected = minilm(minilm.preprocess(["the fox", "a longer text"]))
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, atol=1e-5)

@@ -116,9 +116,7 @@ def test_a_deeper_network_of_the_same_beginning(tmp_path: Path) -> None:
     from tfl.backbones.weights import load_file
 
     def chain(depth: int) -> keras.Model:
-        return keras.Sequential(
-            [keras.Input((8, 8, 3)), *(keras.layers.Conv2D(3, 3, padding="same") for _ in range(depth))]
-        )
+        return keras.Sequential([keras.Input((8, 8, 3)), *(keras.layers.Conv2D(3, 3, padding="same") for _ in range(depth))])
 
     chain(3).save_weights(tmp_path / "deep.weights.h5")
     with pytest.raises(UserError, match="convolutions that the network has not"):

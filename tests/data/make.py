@@ -70,9 +70,7 @@ def write_tfds(
     rows = rows or (lambda split, i: {"image": _pixels(start[split] + i), "label": i % 2})
     folder = root / name / "1.0.0"
     folder.mkdir(parents=True)
-    identity = tfds.core.DatasetIdentity(
-        name=name, version=tfds.core.Version("1.0.0"), data_dir=str(folder), module_name=""
-    )
+    identity = tfds.core.DatasetIdentity(name=name, version=tfds.core.Version("1.0.0"), data_dir=str(folder), module_name="")
     info = tfds.core.DatasetInfo(builder=identity, features=tfds.features.FeaturesDict(features))
     writer = tfds.core.SequentialWriter(info, max_examples_per_shard=1000)
     writer.initialize_splits(list(counts))

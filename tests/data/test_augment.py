@@ -65,9 +65,7 @@ def test_nothing_asked_nothing_done(image: np.ndarray) -> None:
 
 
 def test_example_seeds_differ_by_run_epoch_and_example() -> None:
-    seeds = {
-        tuple(example_seed(run, epoch, index).numpy()) for run in range(3) for epoch in range(4) for index in range(5)
-    }
+    seeds = {tuple(example_seed(run, epoch, index).numpy()) for run in range(3) for epoch in range(4) for index in range(5)}
     assert len(seeds) == 60
     in_graph = tf.data.Dataset.range(5).map(lambda i: example_seed(2, 3, i))
     np.testing.assert_array_equal(list(in_graph)[4], example_seed(2, 3, 4))

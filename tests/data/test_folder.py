@@ -26,9 +26,7 @@ def test_one_folder_a_class(tmp_path):
     splits = load(write_folder(tmp_path, {"dog": 20, "cat": 20}), validation=0.1, test=0.2)
     assert splits.class_names == ("cat", "dog")
     assert splits.sizes == {"train": 28, "validation": 4, "test": 8}
-    assert all(
-        splits.class_names[label] in name for name, label in zip(splits.train.ids, splits.train.labels, strict=True)
-    )
+    assert all(splits.class_names[label] in name for name, label in zip(splits.train.ids, splits.train.labels, strict=True))
 
 
 @pytest.mark.parametrize("held", ["val", "validation", "valid", "dev", "test"])

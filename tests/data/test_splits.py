@@ -27,9 +27,7 @@ def columns(labels, prefix: str = "row", texts=None) -> Columns:
 
 def records(splits, names=("a", "b", "c"), **fields) -> Records:
     splits = splits if isinstance(splits, dict) else {"all": splits}
-    return Records(
-        **{"splits": splits, "class_names": tuple(names), "modality": "text", "kind": "classification", **fields}
-    )
+    return Records(**{"splits": splits, "class_names": tuple(names), "modality": "text", "kind": "classification", **fields})
 
 
 def config(**fields) -> DataConfig:
@@ -59,9 +57,7 @@ def test_the_seed_determines_the_cut():
 
 def test_the_cut_does_not_depend_on_the_order_of_the_examples():
     order = np.random.default_rng(0).permutation(len(THREE))
-    assert members(split(records(columns(THREE)), config())) == members(
-        split(records(columns(THREE).take(order)), config())
-    )
+    assert members(split(records(columns(THREE)), config())) == members(split(records(columns(THREE).take(order)), config()))
 
 
 def test_with_a_test_split_validation_is_a_part_of_train():

@@ -54,9 +54,7 @@ def test_an_id_is_the_line_also_after_line_breaks_and_blank_lines(tmp_path):
 
 
 def test_words_that_pandas_takes_for_gaps_are_texts_and_classes(tmp_path):
-    frame = pd.DataFrame(
-        {"text": [f"{w} {i}" for i in range(10) for w in ("NA", "None")], "label": ["None", "NA"] * 10}
-    )
+    frame = pd.DataFrame({"text": [f"{w} {i}" for i in range(10) for w in ("NA", "None")], "label": ["None", "NA"] * 10})
     frame.loc[0, "text"] = "null"
     splits = load(write(tmp_path, frame))
     assert splits.class_names == ("NA", "None")
@@ -75,9 +73,7 @@ def test_the_text_column_is_guessed_where_one_is_obvious(tmp_path):
 
 def test_missing_columns_are_named_with_the_nearest(tmp_path):
     path = write(tmp_path)
-    with pytest.raises(
-        UserError, match=r"t.csv: no column 'txt'; did you mean 'text'\?; columns: text, label, half, n"
-    ):
+    with pytest.raises(UserError, match=r"t.csv: no column 'txt'; did you mean 'text'\?; columns: text, label, half, n"):
         load(path, text="txt")
     with pytest.raises(UserError, match="no column 'labels'"):
         load(path, label="labels")

@@ -135,15 +135,11 @@ class Application:
 
     def _weights(self, network: keras.Model, config: Config, size: int, names: tuple[str, ...]) -> WeightsReport:
         if config.weights == "none":
-            return WeightsReport(
-                "none (random)", missing=tuple(layer.name for layer in network.layers if layer.weights)
-            )
+            return WeightsReport("none (random)", missing=tuple(layer.name for layer in network.layers if layer.weights))
         path, origin = config.weights, config.weights
         if "://" in config.weights:
             if not config.weights.startswith("package://"):
-                raise UserError(
-                    f"weights: {config.weights}: {config.name} takes a weight file, imagenet or none, no handle"
-                )
+                raise UserError(f"weights: {config.weights}: {config.name} takes a weight file, imagenet or none, no handle")
             path = str(package_folder(config.weights))
         elif config.weights in ("pretrained", "imagenet"):
             constructor = getattr(keras.applications, self.constructor)

@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from tfl.backbones.blocks import Block, Graph
 from tfl.backbones.weights import WeightsReport
-from tfl.config import Last, Lora, UserError, did_you_mean
+from tfl.config import UserError, did_you_mean
 from tfl.lazy import keras
+from tfl.phases import Last, Lora
 
 What = bool | str | Last | Lora | Mapping[str, int]
 
@@ -58,9 +59,7 @@ class Backbone:
     @property
     def trainable(self) -> Any:
         """The names of the blocks in which something trains; set it to what `unfreeze` takes."""
-        return tuple(
-            block.name for block in self.blocks if any(v.trainable for layer in block.layers for v in layer.weights)
-        )
+        return tuple(block.name for block in self.blocks if any(v.trainable for layer in block.layers for v in layer.weights))
 
     @trainable.setter
     def trainable(self, what: What) -> None:
@@ -118,9 +117,7 @@ class Backbone:
         named = named or [layer for layer in everything if layer.name.startswith(pattern)]
         if not named:
             near = did_you_mean(pattern, [block.name for block in self.blocks])
-            raise UserError(
-                f"trainable: no block or layer of {self.name} matches {pattern!r}{near}; {self._explain_blocks()}"
-            )
+            raise UserError(f"trainable: no block or layer of {self.name} matches {pattern!r}{near}; {self._explain_blocks()}")
         below = graph.below(named[0])
         return tuple(layer for layer in everything if not below >> graph.place(layer) & 1)
 
@@ -140,9 +137,7 @@ class Backbone:
             if not layer.lora_enabled:
                 layer.enable_lora(rank)
             elif layer.lora_rank != rank:
-                raise UserError(
-                    f"lora: {rank} differs from the rank {layer.lora_rank} of the adapters that are there already"
-                )
+                raise UserError(f"lora: {rank} differs from the rank {layer.lora_rank} of the adapters that are there already")
         adapters = {id(v) for layer in targets for v in (layer.lora_kernel_a, layer.lora_kernel_b)}
         self.model.trainable = True
         for block in self.blocks:

@@ -38,9 +38,7 @@ class Graph:
         if place == len(self.operations):
             self.operations.append(node.operation)
             self._strict.append(0)
-        for (
-            parent
-        ) in node.parent_nodes:  # a layer called several times (ALBERT) has several nodes, and may be its own parent
+        for parent in node.parent_nodes:  # a layer called several times (ALBERT) has several nodes, and may be its own parent
             above = self._place[id(parent.operation)]
             if above != place:
                 self._edges.append((above, place))
@@ -74,9 +72,7 @@ class Graph:
         """The layers in `mask` in topological order, inputs left out."""
         found = (operation for place, operation in enumerate(self.operations) if mask >> place & 1)
         return tuple(
-            item
-            for item in found
-            if isinstance(item, keras.layers.Layer) and not isinstance(item, keras.layers.InputLayer)
+            item for item in found if isinstance(item, keras.layers.Layer) and not isinstance(item, keras.layers.InputLayer)
         )
 
 

@@ -25,15 +25,11 @@ class HubLayer(keras.layers.Layer):
     def __init__(self, folder: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not Path(folder, "saved_model.pb").is_file():
-            raise UserError(
-                f"{folder}: no saved_model.pb; the model was made from the SavedModel that was there, put it back"
-            )
+            raise UserError(f"{folder}: no saved_model.pb; the model was made from the SavedModel that was there, put it back")
         self.folder = str(folder)
         self.module = tf.saved_model.load(self.folder)
         if not callable(self.module):
-            raise UserError(
-                f"weights: {folder}: its SavedModel has no __call__ (it is a TF1 module, or only has signatures)"
-            )
+            raise UserError(f"weights: {folder}: its SavedModel has no __call__ (it is a TF1 module, or only has signatures)")
         self._read_signatures()
         self._adopt_variables()
         self.built = True

@@ -116,9 +116,7 @@ def _local(handle: str, names: tuple[str, ...]) -> str:
         folder = Path(handle)
         if not (folder / "config.json").is_file():
             found = "no such folder" if not folder.is_dir() else "it has no config.json"
-            raise UserError(
-                f"weights: {handle}: {found}; a text backbone needs a KerasHub preset or a Hugging Face folder"
-            )
+            raise UserError(f"weights: {handle}: {found}; a text backbone needs a KerasHub preset or a Hugging Face folder")
     return handle
 
 
@@ -133,18 +131,14 @@ def _ask(handle: str, names: tuple[str, ...], read: Callable[[], Any]) -> Any:
             raise hub_error(handle, error, names) from error
         if handle.startswith("package://") or Path(handle).is_dir():
             cause = " ".join(str(error).split())[:300]
-            raise UserError(
-                f"weights: {handle}: not the files of a text encoder that KerasHub reads: {cause}"
-            ) from error
+            raise UserError(f"weights: {handle}: not the files of a text encoder that KerasHub reads: {cause}") from error
         raise hub_error(handle, error, names) from error
 
 
 def _encoder(folder: str, load_weights: bool) -> Any:
     encoder = keras_hub.models.Backbone.from_preset(folder, load_weights=load_weights)
     if not isinstance(encoder.input, dict) or not {"token_ids", "padding_mask"} <= set(encoder.input):
-        raise UserError(
-            f"{folder}: {type(encoder).__name__} is not a text encoder; BERT, RoBERTa, ALBERT, DeBERTaV3, … are"
-        )
+        raise UserError(f"{folder}: {type(encoder).__name__} is not a text encoder; BERT, RoBERTa, ALBERT, DeBERTaV3, … are")
     return encoder
 
 

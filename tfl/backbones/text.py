@@ -61,9 +61,7 @@ class TextPreprocess:
 
         Works eagerly, in `tf.data` and in a SavedModel.
         """
-        texts = (
-            (tf.convert_to_tensor(text),) if text_pair is None else tuple(map(tf.convert_to_tensor, (text, text_pair)))
-        )
+        texts = (tf.convert_to_tensor(text),) if text_pair is None else tuple(map(tf.convert_to_tensor, (text, text_pair)))
         # eagerly KerasHub takes another tokeniser, written in Python; what is trained on is what a SavedModel computes
         if not tf.executing_eagerly():
             return self._pack(*texts)

@@ -236,9 +236,7 @@ def _matched(layer: Any, stored: StoredLayer | None) -> list[tuple[Any, Any]] | 
         return None
     paths = [path for path, _ in slots]
     # a Keras 3 file is read by path; a legacy one, whose paths are names of weights, by order
-    arrays = (
-        [stored.arrays[path] for path in paths] if set(paths) == set(stored.arrays) else list(stored.arrays.values())
-    )
+    arrays = [stored.arrays[path] for path in paths] if set(paths) == set(stored.arrays) else list(stored.arrays.values())
     pairs = [(variable, array) for (_, variable), array in zip(slots, arrays, strict=True)]
     return pairs if all(tuple(v.shape) == tuple(a.shape) for v, a in pairs) else None
 

@@ -7,6 +7,8 @@ from typing import Literal
 
 from tfl.config import UserError, require
 
+Resize = Literal["crop", "squash", "pad"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
@@ -25,7 +27,7 @@ class DataConfig:
     """At most so many training examples, drawn class by class by the seed; null: all."""
     on_error: Literal["skip", "fail"] = "skip"
     """What an unreadable example does: it is skipped, reported and counted, or it ends the run."""
-    resize: Literal["crop", "squash", "pad"] = "crop"
+    resize: Resize = "crop"
     """How an image becomes square: its middle cut out, its sides squashed, or its short side padded. Images only."""
 
     def __post_init__(self) -> None:
@@ -37,6 +39,4 @@ class DataConfig:
         }
         require(self, checks)
         if self.validation + self.test >= 1:
-            raise UserError(
-                f"validation: {self.validation} and test: {self.test} leave nothing to train on; together below 1"
-            )
+            raise UserError(f"validation: {self.validation} and test: {self.test} leave nothing to train on; together below 1")

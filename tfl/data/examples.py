@@ -126,9 +126,7 @@ class Stream:
         """The examples at `indices` ([M] int), which must ascend strictly: a stream is read in file order."""
         indices = np.asarray(indices, dtype=np.int64)
         if np.any(np.diff(indices) <= 0):
-            raise ValueError(
-                "a Stream is read in file order: the indices to take must ascend strictly; sort them first"
-            )
+            raise ValueError("a Stream is read in file order: the indices to take must ascend strictly; sort them first")
         return Stream(
             ids=self.ids[indices],
             labels=None if self.labels is None else self.labels[indices],

@@ -16,9 +16,7 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".gif", ".bmp")
 UNSUPPORTED = (".webp", ".heic", ".heif", ".tif", ".tiff", ".avif", ".svg", ".jp2", ".psd")
 
 
-def image_files(
-    paths: Sequence[str | os.PathLike[str]], ids: Sequence[str]
-) -> tuple[Columns, np.ndarray, list[Unreadable]]:
+def image_files(paths: Sequence[str | os.PathLike[str]], ids: Sequence[str]) -> tuple[Columns, np.ndarray, list[Unreadable]]:
     """The readable ones of `paths` as `Columns` without labels, their positions in `paths`, and the unreadable ones."""
     from tfl.data import image
 

@@ -50,9 +50,7 @@ def frame_records(parts: Sequence[Part], config: ColumnConfig) -> Records:
     if text is not None:
         columns = _texts(frame, [name for name in (text, config.text_pair) if name is not None], ids, reasons)
     else:
-        columns = _images(
-            frame[str(image)], [part.folder for part in parts for _ in range(len(part.frame))], ids, reasons
-        )
+        columns = _images(frame[str(image)], [part.folder for part in parts for _ in range(len(part.frame))], ids, reasons)
     names = [part.name for part in parts for _ in range(len(part.frame))]
     where = np.array(names if config.split is None else _split_column(frame[config.split], ids))
     groups = None if config.group is None else _group_column(frame[config.group], ids, reasons)
@@ -101,9 +99,7 @@ def _content(part: Part, config: ColumnConfig) -> tuple[str | None, str | None]:
     if "text" in names and not images:
         texts = ["text"]
     if len(texts) + len(images) != 1:
-        what = (
-            f"{' and '.join(map(repr, texts + images))} could both be it" if texts + images else "none has a usual name"
-        )
+        what = f"{' and '.join(map(repr, texts + images))} could both be it" if texts + images else "none has a usual name"
         raise UserError(
             f"{part.origin}: which column holds the texts (text) or the image paths (image)? {what}; "
             f"columns: {_shortened(names)}"
@@ -149,9 +145,7 @@ def _texts(frame: pd.DataFrame, names: list[str], ids: list[str], reasons: dict[
         for place, value in enumerate(columns[key]):
             if not value.strip():
                 reasons.setdefault(place, f"no text in column {name!r}")
-    encoded = zip(
-        *([text.encode("utf-8", "surrogatepass") for text in column] for column in columns.values()), strict=True
-    )
+    encoded = zip(*([text.encode("utf-8", "surrogatepass") for text in column] for column in columns.values()), strict=True)
     hashed = digests(digest(*texts) for texts in encoded)
     return Columns(ids=strings(ids), inputs=dict(columns), labels=None, digests=hashed)
 

@@ -61,9 +61,7 @@ def _folder(path: str, place: Path) -> dict[str, Any]:
         return {"source": "folder", "path": path}
     tables = [name for name in names if Path(name).suffix.lower() in (*table.EXTENSIONS, ".npz")]
     if tables:
-        raise UserError(
-            f"{path}: a folder without sub-folders of images; give the file, for example {place / tables[0]}"
-        )
+        raise UserError(f"{path}: a folder without sub-folders of images; give the file, for example {place / tables[0]}")
     if any(Path(name).suffix.lower() in (*EXTENSIONS, *UNSUPPORTED) for name in names):
         raise UserError(folder.why_nothing(place))
     raise UserError(f"{path}: no examples in this folder; expected one sub-folder a class, with images in each")

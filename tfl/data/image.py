@@ -10,9 +10,10 @@ import itertools
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal
+from typing import Any
 
 from tfl.config import UserError
+from tfl.data.config import Resize
 from tfl.lazy import tf
 
 MAX_PIXELS = 178_956_970
@@ -20,8 +21,6 @@ MAX_PIXELS = 178_956_970
 
 FORMATS = {b"\xff\xd8\xff": "JPEG", b"\x89PNG": "PNG", b"GIF8": "GIF", b"BM": "BMP", b"RIFF": "WebP"}
 """How a file of each format that can be decoded begins."""
-
-Resize = Literal["squash", "crop", "pad"]
 
 
 def decode(data: tf.Tensor) -> tf.Tensor:
@@ -45,9 +44,7 @@ def _decode_bmp(data: tf.Tensor) -> tf.Tensor:
     header = tf.io.decode_raw(tf.strings.substr(data, 0, 54), tf.uint8)
 
     def look_up() -> tf.Tensor:
-        start = 14 + tf.cast(
-            header[14], tf.int32
-        )  # the file header, then an info header that begins with its own length
+        start = 14 + tf.cast(header[14], tf.int32)  # the file header, then an info header that begins with its own length
         entries = tf.io.decode_raw(tf.strings.substr(data, start, 4 * 256), tf.uint8)
         entries = tf.reshape(entries[: tf.size(entries) // 4 * 4], [-1, 4])
         return tf.gather(entries[:, 2::-1], tf.cast(image[..., 0], tf.int32))  # stored as B, G, R, 0
@@ -85,7 +82,7 @@ def _rgb(image: tf.Tensor) -> tf.Tensor:
     raise UserError(f"image: an array of shape {image.shape}; valid are [H, W], [H, W, 1], [H, W, 3] and [H, W, 4]")
 
 
-def resize(image: tf.Tensor, size: tuple[int, int], mode: Resize = "squash") -> tf.Tensor:
+def resize(image: tf.Tensor, size: tuple[int, int], mode: Resize = "crop") -> tf.Tensor:
     """`image`, [H, W, 3] of any real dtype in 0..255, resized to `size` (height, width): float32 in 0..255.
 
     Bilinear, with antialiasing where it shrinks. `squash` changes the aspect ratio; `crop` scales the image until it

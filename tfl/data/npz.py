@@ -51,8 +51,7 @@ def read(config: Config, seed: int = 0) -> Records:
         needed = [name for pair in ARRAYS.values() for name in pair]
         near = next((hint for name in arrays if name not in needed and (hint := did_you_mean(name, needed))), "")
         raise UserError(
-            f"{path.name}: arrays {', '.join(arrays)}; needed are images and labels, or "
-            f"x_train, y_train, x_test, y_test{near}"
+            f"{path.name}: arrays {', '.join(arrays)}; needed are images and labels, or x_train, y_train, x_test, y_test{near}"
         )
     found = {"all": found["all"]} if "all" in found else held_out(found)
     for pixels, answers in found.values():
@@ -98,15 +97,12 @@ def pixels_of(array: np.ndarray, name: str = "images") -> np.ndarray:
     """
     if array.ndim not in (3, 4) or (array.ndim == 4 and array.shape[-1] not in (1, 3, 4)):
         raise UserError(
-            f"{name}: shape {array.shape} is not valid; [N, height, width] or "
-            "[N, height, width, channels] with 1, 3 or 4"
+            f"{name}: shape {array.shape} is not valid; [N, height, width] or [N, height, width, channels] with 1, 3 or 4"
         )
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind not in "fiub" or array.size == 0:
-        raise UserError(
-            f"{name}: {array.dtype} with shape {array.shape} is not valid; uint8, or floats in 0..1 or 0..255"
-        )
+        raise UserError(f"{name}: {array.dtype} with shape {array.shape} is not valid; uint8, or floats in 0..1 or 0..255")
     low, high = float(array.min()), float(array.max())
     if not (low >= 0 and high <= 255):
         raise UserError(f"{name}: values from {low:g} to {high:g}; 0..255, or 0..1 as floats, are valid")

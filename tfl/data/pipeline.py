@@ -12,6 +12,7 @@ import numpy as np
 from tfl.data import augment as augmentation
 from tfl.data import image as images
 from tfl.data.augment import Augment
+from tfl.data.config import Resize
 from tfl.data.examples import Columns, Examples
 from tfl.data.text import tokenize
 from tfl.lazy import keras, tf
@@ -52,7 +53,9 @@ class Batches:
     def epoch(self, epoch: int = 0, skip: int = 0) -> tf.data.Dataset:
         """The batches of an epoch from batch number `skip` on, as an uninterrupted epoch would have gone on."""
         shuffle = stream_seed(self.seed, epoch) if self.training else None
-        data = self._batch(self._examples(shuffle, skip * self.batch_size), epoch).map(_with_share, num_parallel_calls=tf.data.AUTOTUNE)
+        data = self._batch(self._examples(shuffle, skip * self.batch_size), epoch).map(
+            _with_share, num_parallel_calls=tf.data.AUTOTUNE
+        )
         options = tf.data.Options()
         options.deterministic = True
         return data.with_options(options).prefetch(tf.data.AUTOTUNE)
@@ -72,13 +75,13 @@ class ImageBatches(Batches):
     """`[N, H, W, 3] float32` in 0..255 to what the backbone takes."""
     size: tuple[int, int]
     """Height and width in pixels."""
-    resize: str = "crop"
+    resize: Resize = "crop"
     augment: Augment | None = None
 
     def _batch(self, data: tf.data.Dataset, epoch: int) -> tf.data.Dataset:
         augment = self.augment if self.training else None
 
-        def one(example: Mapping[str, Any]) -> dict[str, Any]:
+        def one(example: dict[str, Any]) -> dict[str, Any]:
             loaded = images.load(example)
             image = images.resize(loaded["image"], self.size, self.resize)
             if augment is not None:
@@ -86,7 +89,7 @@ class ImageBatches(Batches):
                 image = augmentation.augment(image, seed, augment)
             return {**loaded, "image": image}
 
-        def whole(batch: Mapping[str, Any]) -> dict[str, Any]:
+        def whole(batch: dict[str, Any]) -> dict[str, Any]:
             if augment is not None and (augment.mixup or augment.cutmix):
                 seed = augmentation.example_seed(self.seed, epoch, batch["index"][0])
                 batch = augmentation.mix(batch, seed, augment)
@@ -169,7 +172,7 @@ def prepare(
     *,
     modality: str,
     batch_size: int,
-    resize: str = "crop",
+    resize: Resize = "crop",
     training: bool = False,
     seed: int = 0,
     augment: Augment | None = None,

@@ -238,8 +238,7 @@ def _check_records(records: Records, config: DataConfig) -> None:
     if bad > UNREADABLE_LIMIT * (read + bad):
         share = f"{100 * bad / (read + bad):.0f} %"
         raise UserError(
-            f"{bad} of {read + bad} examples unreadable ({share}; at most {UNREADABLE_LIMIT:.0%} are skipped):\n"
-            f"{listed}{more}"
+            f"{bad} of {read + bad} examples unreadable ({share}; at most {UNREADABLE_LIMIT:.0%} are skipped):\n{listed}{more}"
         )
     if not {"all", "train"} & set(records.splits):
         raise UserError(f"no training examples: the source brings only {', '.join(records.splits)}")

@@ -87,8 +87,7 @@ def read(config: Config, seed: int = 0) -> Records:
     names = [part.origin for part in parts]
     if len(set(names)) < len(names):  # a/calls.csv and b/calls.csv: the ids must differ
         parts = [
-            Part(name=part.name, frame=part.frame, origin=f"{part.name}/{part.origin}", folder=part.folder)
-            for part in parts
+            Part(name=part.name, frame=part.frame, origin=f"{part.name}/{part.origin}", folder=part.folder) for part in parts
         ]
     return frame_records(parts, config)
 

@@ -124,9 +124,7 @@ def _prepare(builder: Any, name: str, places: str) -> None:
     except Exception as error:  # whatever the script of the data set or the network raises
         detail = (str(error).strip().splitlines() or ["no details"])[0]
         failure = f"{type(error).__name__}: {detail}"
-        raise UserError(
-            f"{name}: not prepared in {places}, and it could not be downloaded ({failure}); {advice}"
-        ) from error
+        raise UserError(f"{name}: not prepared in {places}, and it could not be downloaded ({failure}); {advice}") from error
 
 
 def _online() -> bool:
@@ -166,8 +164,7 @@ def _split_specs(builder: Any, config: Config) -> dict[str, str]:
             name = piece.split("[")[0].strip()
             if name and name not in there:
                 raise UserError(
-                    f"{part}_split: {config.name} has no split {name!r}{did_you_mean(name, there)}; "
-                    f"splits: {', '.join(there)}"
+                    f"{part}_split: {config.name} has no split {name!r}{did_you_mean(name, there)}; splits: {', '.join(there)}"
                 )
     if "train" not in found:
         if len(there) != 1:
@@ -186,9 +183,7 @@ def _features(builder: Any, config: Config) -> tuple[str | None, list[str], str]
     features = dict(sorted(builder.info.features.items()))  # the file has them in another order each time it is read
     for name in (config.image, config.text, config.text_pair, config.label):
         if name is not None and name not in features:
-            raise UserError(
-                f"{config.name}: no feature {name!r}{did_you_mean(name, features)}; features: {_listed(features)}"
-            )
+            raise UserError(f"{config.name}: no feature {name!r}{did_you_mean(name, features)}; features: {_listed(features)}")
     labels = [name for name, feature in features.items() if isinstance(feature, tfds.features.ClassLabel)]
     label = config.label or ("label" if "label" in features else _only(labels, "label", config, features))
     if config.image or config.text:
@@ -219,9 +214,7 @@ def _labels(raw: list[Any], feature: Any) -> Labels:
     import tensorflow_datasets as tfds
 
     if isinstance(feature, tfds.features.ClassLabel):
-        return read_labels(
-            [None if _unlabelled(value) else int(value) for value in raw], "classification", feature.names
-        )
+        return read_labels([None if _unlabelled(value) else int(value) for value in raw], "classification", feature.names)
     inner = getattr(feature, "feature", None)
     if isinstance(inner, tfds.features.ClassLabel):
         table = np.zeros((len(raw), inner.num_classes), dtype=np.float32)

@@ -65,9 +65,7 @@ def read(config: Config, seed: int = 0) -> Records:
     total = sum(file.stat().st_size for file in shards)
     if lost > UNREADABLE_LIMIT * total:
         listed = "\n".join(f"  {item.id}: {item.reason}" for item in unreadable[:5])
-        raise UserError(
-            f"{lost / total:.0%} of the bytes of the shards cannot be read:\n{listed}\nfetch or write them again"
-        )
+        raise UserError(f"{lost / total:.0%} of the bytes of the shards cannot be read:\n{listed}\nfetch or write them again")
     values = [value for part in parts for value in raw[part]]
     classes = _class_names(config, shards[0].parent)
     table = bool(values) and np.ndim(values[0]) == 1
@@ -210,8 +208,7 @@ def _parse(record: bytes, file: str, place: int, names: dict[str, str], label_ke
     for key in (*names.values(), label_key):
         if key not in features:
             raise UserError(
-                f"{file}:{place}: no feature {key!r}{did_you_mean(key, features)}; "
-                f"features: {', '.join(sorted(features))}"
+                f"{file}:{place}: no feature {key!r}{did_you_mean(key, features)}; features: {', '.join(sorted(features))}"
             )
     values = {name: features[key].bytes_list.value for name, key in names.items()}
     for name, key in names.items():

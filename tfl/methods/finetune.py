@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +14,13 @@ import pydantic
 
 from tfl import backbones, data, distribute, models, tasks
 from tfl.backbones.config import Config as BackboneConfig
-from tfl.config import Last, Phase, UserError, require
+from tfl.config import UserError, require
 from tfl.data.augment import Augment
 from tfl.data.examples import Examples
 from tfl.data.splits import Splits
 from tfl.distribute import Name as StrategyName
 from tfl.methods.session import Session
+from tfl.phases import Last, Phase
 from tfl.run import Run
 from tfl.tasks import Config as TaskConfig
 from tfl.tasks import Task
@@ -56,9 +58,10 @@ class Config:
         require(self, {"folds": (self.folds == 0 or self.folds >= 2, "0 for none, or at least 2")})
 
 
-def resolve(config: Config, modality: str, blocks: int) -> Config:
-    """`config` with its defaults made definite for a backbone of `modality` that has `blocks` blocks."""
-    phases = config.phases or (TEXT_PHASES if modality == "text" else image_phases(blocks))
+def resolve(config: Config, modality: str, blocks: int, examples: int) -> Config:
+    """`config` with its defaults made definite for `examples` to train on and a backbone that has `blocks` blocks."""
+    steps = math.ceil(examples / config.data.batch_size)
+    phases = config.phases or (text_phases(steps) if modality == "text" else image_phases(blocks))
     augment = config.augment
     if modality == "text":
         if isinstance(augment, Augment):
@@ -69,10 +72,13 @@ def resolve(config: Config, modality: str, blocks: int) -> Config:
     return dataclasses.replace(config, phases=phases, augment=augment)
 
 
-TEXT_PHASES = (
-    Phase(trainable="head", epochs=2, learning_rate=1e-3),
-    Phase(trainable="all", epochs=5, learning_rate=1e-4, layer_decay=0.9),
-)
+def text_phases(steps: int) -> tuple[Phase, ...]:
+    """The head, then all of the backbone, for as many epochs as make about 250 updates, at `steps` an epoch."""
+    epochs = min(max(math.ceil(250 / steps), 2), 6)
+    return (
+        Phase(trainable="head", epochs=1, learning_rate=1e-3),
+        Phase(trainable="all", epochs=epochs, learning_rate=1e-4, layer_decay=0.9),
+    )
 
 
 def image_phases(blocks: int) -> tuple[Phase, ...]:
@@ -94,7 +100,7 @@ def run(config: Config, out: str | Path | None = None, *, source: Any = None, ca
         check_modality(splits.modality, config.backbone.name, backbones.entry(config.backbone.name).modality)
         backbone = session.stage("weights", load_backbone, session, config)
         check_modality(splits.modality, config.backbone.name, backbone.modality)
-        config = resolve(config, backbone.modality, len(backbone.blocks))
+        config = resolve(config, backbone.modality, len(backbone.blocks), len(splits.train))
         session.start(config)
         folds = session.stage("folds", cross_validate, session, config, splits, callbacks) if config.folds else None
         model, made = assemble(session, config, backbone, splits)
@@ -125,7 +131,7 @@ def check_modality(data_is: str, name: str, backbone_reads: str | None) -> None:
 
 def assemble(session: Session, config: Config, backbone: Any, splits: Splits) -> tuple[Any, dict[str, Task]]:
     """The model of `backbone` with a new head for the data's task, and its tasks by name."""
-    task = tasks.make(config.task, splits.kind, splits.class_names, splits.train.labels)
+    task = tasks.make(config.task, splits.kind, splits.class_names, known(splits.train.labels))
     name = data.label_name(config.data)
     with session.strategy.scope():
         model = models.build(backbone, {name: task})
@@ -172,16 +178,23 @@ def cross_validate(session: Session, config: Config, splits: Splits, callbacks: 
     return summarise([next(iter(result.values()))["test"] for result in results])
 
 
+def known(labels: np.ndarray | None) -> np.ndarray:
+    """`labels`, which examples to train on have."""
+    assert labels is not None
+    return labels
+
+
 def folds_of(splits: Splits, folds: int, seed: int) -> list[tuple[Examples, Examples, Examples]]:
     """(train, validation, test) of each fold, stratified by class; the next fold is the validation of each."""
     from sklearn.model_selection import KFold, StratifiedKFold
 
     pool = data.concatenate(splits.train, splits.validation)
+    labels = known(pool.labels)
     whole = splits.kind == "classification"
-    if whole and min(np.bincount(pool.labels)) < folds:
+    if whole and min(np.bincount(labels)) < folds:
         raise UserError(f"folds: {folds} is more than the smallest class has examples; use fewer folds")
     splitter = (StratifiedKFold if whole else KFold)(folds, shuffle=True, random_state=seed)
-    parts = [test for _, test in splitter.split(pool.labels, pool.labels if whole else None)]
+    parts = [test for _, test in splitter.split(labels, labels if whole else None)]
     result = []
     for number, test in enumerate(parts):
         validation = parts[(number + 1) % folds] if folds > 2 else test[:0]
@@ -205,5 +218,3 @@ def summarise(results: list[dict[str, Any]]) -> dict[str, Any]:
         mean = float(np.mean(values))
         metrics[name] = {"mean": mean, "low": mean - half, "high": mean + half, "values": values}
     return {"metrics": metrics}
-
-

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from tfl import distribute, evaluate, models, predict
-from tfl.config import Phase, UserError, dump, plain
+from tfl.config import UserError, dump, plain
 from tfl.data.examples import Examples
 from tfl.data.pipeline import Batches, prepare, stream_seed
 from tfl.data.splits import Splits
 from tfl.interrupt import Interrupt
+from tfl.phases import Phase
 from tfl.report import PhaseReport, Report
 from tfl.run import CONFIG, PREDICTIONS, Facts, Run, save
 from tfl.tasks import Task
@@ -188,8 +189,8 @@ class Session:
         model: Any,
         made: Mapping[str, Task],
         phases: Sequence[PhaseReport],
-        results: Mapping[str, Any],
-        folds: Mapping[str, Any] | None,
+        results: dict[str, Any],
+        folds: dict[str, Any] | None,
     ) -> Run:
         """Writes the run and returns it."""
         report = Report(

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 
 from tfl import models
-from tfl.config import Phase, plain
+from tfl.config import plain
 from tfl.methods import finetune
 from tfl.methods.session import Session
-from tfl.training import Stepper, Supervised
+from tfl.phases import Phase
+from tfl.step import Stepper
+from tfl.training import Supervised
 
 STEPS = 3
 """Steps that are timed, after one that is not (it traces)."""
@@ -47,7 +49,7 @@ def check(config: finetune.Config) -> Any:
         session.describe(splits)
         backbone = session.stage("weights", finetune.load_backbone, session, config)
         finetune.check_modality(splits.modality, backbone.name, backbone.modality)
-        session.config = config = finetune.resolve(config, backbone.modality, len(backbone.blocks))
+        session.config = config = finetune.resolve(config, backbone.modality, len(backbone.blocks), len(splits.train))
         checked = list(_phases(session, config, backbone, splits))
     table = Table("phase", "trainable", "blocks", "parameters", "ms a step", "epochs", "about", box=None)
     for number, item in enumerate(checked, start=1):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -48,11 +48,11 @@ def make(config: Config, kind: str, class_names: tuple[str, ...], labels: np.nda
     """
     if config.kind not in ("auto", kind):
         raise UserError(
-            f"task.kind: {config.kind!r} does not fit these labels, which are for {kind}; leave it out, or choose the label column "
-            f"that holds what you want to predict"
+            f"task.kind: {config.kind!r} does not fit these labels, which are for {kind}; leave it out, or choose the label "
+            f"column that holds what you want to predict"
         )
     weights = _class_weights(config, kind, class_names, labels)
-    shape = {"dropout": config.dropout, "hidden": config.hidden}
+    shape: dict[str, Any] = {"dropout": config.dropout, "hidden": config.hidden}
     if kind == "regression":
         return regression.Regression(**shape, mean=float(np.mean(labels)), scale=float(np.std(labels)) or 1.0)
     if kind == "multilabel":

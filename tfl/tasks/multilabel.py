@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from tfl.lazy import keras
-from tfl.tasks.task import as_column, dense_head, mixed_targets
+from tfl.tasks.task import Kind, as_column, dense_head, mixed_targets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,7 @@ class MultiLabel:
     dropout: float = 0.2
     hidden: tuple[int, ...] = ()
     class_weights: tuple[float, ...] | None = None
-    kind = "multilabel"
+    kind: ClassVar[Kind] = "multilabel"
 
     def head(self, features: Any, name: str) -> Any:
         """Features `[N, D]` to logits `[N, C] float32`."""

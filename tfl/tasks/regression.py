@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from tfl.lazy import keras
-from tfl.tasks.task import dense_head, mixed_targets
+from tfl.tasks.task import Kind, dense_head, mixed_targets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class Regression:
     dropout: float = 0.2
     hidden: tuple[int, ...] = ()
     class_names: tuple[str, ...] = ()
-    kind = "regression"
+    kind: ClassVar[Kind] = "regression"
 
     def head(self, features: Any, name: str) -> Any:
         """Features `[N, D]` to standardised values `[N, 1] float32`."""

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from tfl.lazy import keras
 
+Kind = Literal["classification", "multilabel", "regression"]
+
 
 class Task(Protocol):
     """What is predicted from a backbone's features. `batch` is a dict of batched tensors with a `label`."""
 
-    kind: str
-    class_names: tuple[str, ...]
+    @property
+    def kind(self) -> Kind:
+        """Which kind of task this is."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes in the order of the logits; () for a regression."""
 
     def head(self, features: Any, name: str) -> Any:
         """Features `[N, D]` to logits (or standardised values) in float32, as Keras tensors of a functional model."""

@@ -1,4 +1,4 @@
-"""Learning rates over a phase."""
+"""Optimizers of a phase, and their learning rates."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import math
 from typing import Any
 
 import keras
+
+from tfl.models import Group
+from tfl.phases import Phase
 
 
 @keras.saving.register_keras_serializable(package="tfl")
@@ -36,4 +39,21 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         return {"peak": self.peak, "steps": self.steps, "warmup": self.warmup, "shape": self.shape}
 
 
-
+def optimizer(phase: Phase, group: Group, steps: int) -> Any:
+    """The Keras optimizer of one group of variables, with the phase's schedule over `steps` steps."""
+    peak = phase.learning_rate * group.scale
+    rate = Schedule(peak, steps, warmup=phase.warmup, shape=phase.schedule)
+    kinds = keras.optimizers
+    if phase.optimizer == "sgd":
+        made = kinds.SGD(rate, momentum=0.9, nesterov=True, weight_decay=phase.weight_decay or None)
+    elif phase.optimizer == "rmsprop":
+        made = kinds.RMSprop(rate)
+    elif phase.optimizer == "adam":
+        made = kinds.Adam(rate)
+    else:
+        made = {"adamw": kinds.AdamW, "lion": kinds.Lion}[phase.optimizer](rate, weight_decay=phase.weight_decay)
+    if made.weight_decay is not None:
+        made.exclude_from_weight_decay(var_list=[v for v in group.variables if len(v.shape) <= 1])
+    if keras.config.dtype_policy().compute_dtype == "float16":
+        made = kinds.LossScaleOptimizer(made)
+    return made

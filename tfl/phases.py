@@ -1,0 +1,85 @@
+"""What trains, for how long, at which learning rates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tfl.config import UserError, require
+
+
+@dataclass(frozen=True, kw_only=True)
+class Last:
+    """The last so many blocks of the backbone, and the head."""
+
+    last: int
+    """Blocks, counted from the output; at least 1."""
+
+    def __post_init__(self) -> None:
+        if self.last < 1:
+            raise UserError(f"last: {self.last} is not valid; at least 1 block")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lora:
+    """Low-rank adapters beside the attention matrices of a text backbone, and the head (Hu et al. 2021, arXiv:2106.09685)."""
+
+    lora: int
+    """Rank of the adapters; 4 to 16 is usual."""
+
+    def __post_init__(self) -> None:
+        if self.lora < 1:
+            raise UserError(f"lora: {self.lora} is not valid; the rank is at least 1")
+
+
+Trainable = str | Last | Lora
+"""`head`, `all`, `{last: N}`, `{lora: RANK}`, or the name or pattern of a block: that block and all above it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """One stretch of training: what is trainable, for how long, at which learning rates."""
+
+    trainable: Trainable = "head"
+    """What trains: head | all | {last: N} | {lora: RANK} | a block's name or pattern (it and all above it)."""
+    epochs: int = 3
+    """Passes over the training examples, at most (early stopping may end the phase before)."""
+    learning_rate: float = 1e-3
+    """Peak learning rate of the head and of the topmost block."""
+    optimizer: Literal["adamw", "adam", "sgd", "rmsprop", "lion"] = "adamw"
+    """Keras optimizer; sgd has Nesterov momentum 0.9."""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """How the learning rate goes from its peak to the end of the phase: to 0 along a cosine or a line, or not at all."""
+    warmup: float = 0.1
+    """Part of the phase's steps, 0 to 1, over which the learning rate rises from 0 to its peak."""
+    layer_decay: float = 1.0
+    """Factor on the learning rate from each block to the one below it, 0 to 1 (1: the same for all)."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay; none on biases and normalisation weights. Used by adamw, sgd and lion."""
+    label_smoothing: float = 0.0
+    """Part of the target's mass, 0 to 1, that is spread over all classes. Classification only."""
+    clip_norm: float | None = 1.0
+    """Upper bound of the global norm of all gradients together; null: no clipping."""
+    ema: float | None = None
+    """Decay of an exponential moving average of the weights, which is what is evaluated and kept; null: none."""
+    early_stopping: int | None = None
+    """Epochs without a better one after which the phase ends; null: it runs to its end."""
+    keep: Literal["best", "last"] = "best"
+    """Which epoch's weights the phase ends with. best: that of the highest validation accuracy, among equals that of the
+    lowest validation loss; for a regression that of the lowest loss."""
+    batch_norm: Literal["frozen", "train"] = "frozen"
+    """Whether BatchNorm layers in trainable blocks train, statistics included, or stay as pre-trained."""
+
+    def __post_init__(self) -> None:
+        checks = {
+            "epochs": (self.epochs >= 1, "at least 1"),
+            "learning_rate": (self.learning_rate > 0, "above 0"),
+            "warmup": (0 <= self.warmup <= 1, "from 0 to 1"),
+            "layer_decay": (0 < self.layer_decay <= 1, "above 0, at most 1"),
+            "weight_decay": (self.weight_decay >= 0, "0 or more"),
+            "label_smoothing": (0 <= self.label_smoothing < 1, "from 0 to below 1"),
+            "clip_norm": (self.clip_norm is None or self.clip_norm > 0, "above 0, or null"),
+            "ema": (self.ema is None or 0 < self.ema < 1, "between 0 and 1, or null"),
+            "early_stopping": (self.early_stopping is None or self.early_stopping >= 1, "at least 1, or null"),
+        }
+        require(self, checks)

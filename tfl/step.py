@@ -1,0 +1,125 @@
+"""One training step: an objective's gradients, summed over the replicas, clipped together and applied group by group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from tfl.lazy import tf
+from tfl.models import Cut, Group
+from tfl.optimizers import optimizer
+from tfl.phases import Phase
+
+
+class Objective(Protocol):
+    """What a training step minimises. May own variables of its own, beside the model's."""
+
+    metrics: Sequence[Any]
+    """Keras metrics that a call updates; the loop resets them every epoch and reports them."""
+
+    def __call__(self, model: Cut, batches: Mapping[str, Mapping[str, Any]], step: Any) -> Any:
+        """This replica's part of the loss: a scalar whose sum over the replicas is the loss of the global batch.
+
+        `batches` has one batch of each stream, a dict of tensors; `step` is the number of steps done, int64.
+        """
+
+
+class Stepper:
+    """One training step of a phase, traced for the variables that are trainable when it is made."""
+
+    def __init__(
+        self, model: Cut, objective: Objective, groups: Sequence[Group], phase: Phase, steps: int, strategy: Any
+    ) -> None:
+        self.model, self.objective, self.strategy = model, objective, strategy
+        self.groups = [group for group in groups if group.variables]
+        self.variables = [variable for group in self.groups for variable in group.variables]
+        self.clip_norm, self.decay = phase.clip_norm, phase.ema
+        self.optimizers = [optimizer(phase, group, steps * phase.epochs) for group in self.groups]
+        for group, own in zip(self.groups, self.optimizers, strict=True):
+            own.build(group.variables)
+        self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step", aggregation=_ONE())
+        self.shadows = [tf.Variable(v.value, trainable=False, aggregation=_ONE()) for v in self.variables if phase.ema]
+        self._losses: list[float] = []
+        self._function = tf.function(self._distributed, reduce_retracing=True, autograph=False)
+
+    def __call__(self, batches: Mapping[str, Any]) -> dict[str, float]:
+        """Trains on one global batch; the loss, and how many examples (and tokens) it had."""
+        done = {name: float(value) for name, value in self._function(batches).items()}
+        self._losses.append(done["loss"])
+        return done
+
+    def mean_loss(self) -> float:
+        """The mean loss of the steps since this was last asked."""
+        mean = float(np.mean(self._losses)) if self._losses else float("nan")
+        self._losses = []
+        return mean
+
+    def _distributed(self, batches: Mapping[str, Any]) -> dict[str, Any]:
+        parts = self.strategy.run(self._replica, args=(batches,))
+        return {name: self.strategy.reduce("SUM", part, axis=None) for name, part in parts.items()}
+
+    def _replica(self, batches: Mapping[str, Any]) -> dict[str, Any]:
+        replicas = self.strategy.num_replicas_in_sync
+        with tf.GradientTape() as tape:
+            loss = self.objective(self.model, batches, self.step)
+            total = loss + sum(self.model.model.losses) / replicas
+            scaled = self.optimizers[0].scale_loss(total)
+        gradients = tape.gradient(scaled, [variable.value for variable in self.variables])
+        self._apply(gradients, replicas)
+        first = next(iter(batches.values()))
+        counts = {"examples": tf.cast(tf.shape(first["index"])[0], tf.float32)}
+        if "padding_mask" in first:
+            counts["tokens"] = tf.reduce_sum(tf.cast(first["padding_mask"], tf.float32))
+        return {"loss": loss, **counts}
+
+    def _apply(self, gradients: list[Any], replicas: int) -> None:
+        """Clips all gradients together by the norm of their sum over the replicas, and applies each group's own."""
+        reached = [place for place, gradient in enumerate(gradients) if gradient is not None]
+        sums = [gradients[place] for place in reached]
+        if self.clip_norm is not None:
+            if replicas > 1:
+                sums = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, sums)
+            limit = self.optimizers[0].scale_loss(tf.constant(self.clip_norm))
+            sums, _ = tf.clip_by_global_norm(sums, limit)
+            if replicas > 1:  # the optimizer sums over the replicas once more
+                sums = [gradient / replicas for gradient in sums]
+        known = dict(zip(reached, sums, strict=True))
+        place = 0
+        for group, own in zip(self.groups, self.optimizers, strict=True):
+            pairs = [(known[place + i], v) for i, v in enumerate(group.variables) if place + i in known]
+            place += len(group.variables)
+            if pairs:
+                own.apply([gradient for gradient, _ in pairs], [variable for _, variable in pairs])
+        self.step.assign_add(1)
+        if self.decay is not None:
+            count = tf.cast(self.step, tf.float32)
+            decay = tf.minimum(self.decay, (1 + count) / (10 + count))  # early averages do not remember the start
+            for shadow, variable in zip(self.shadows, self.variables, strict=True):
+                shadow.assign(shadow * tf.cast(decay, shadow.dtype) + tf.cast(1 - decay, shadow.dtype) * variable.value)
+
+    def averaged(self) -> _Swapped:
+        """Within this context the model has the averaged weights, where the phase averages them."""
+        return _Swapped(self.variables, self.shadows)
+
+
+def _ONE() -> Any:
+    """Every replica assigns the same value to such a variable, so any one of them will do."""
+    return tf.VariableAggregation.ONLY_FIRST_REPLICA
+
+
+class _Swapped:
+    """Lends the values of `shadows` to `variables` for the time of a context."""
+
+    def __init__(self, variables: Sequence[Any], shadows: Sequence[Any]) -> None:
+        self.variables, self.shadows = variables, shadows
+
+    def __enter__(self) -> None:
+        self._own = [variable.numpy() for variable in self.variables] if self.shadows else []
+        for variable, shadow in zip(self.variables, self.shadows, strict=False):
+            variable.assign(shadow.numpy())
+
+    def __exit__(self, *_: object) -> None:
+        for variable, value in zip(self.variables, self._own, strict=False):
+            variable.assign(value)
