@@ -117,11 +117,11 @@ def picture() -> np.ndarray:
 
 def test_squash_is_antialiased_bilinear(picture: np.ndarray) -> None:
     expected = tf.image.resize(picture, (15, 13), antialias=True)
-    np.testing.assert_allclose(image.resize(picture, (15, 13)), expected, atol=1e-3)
+    np.testing.assert_allclose(image.resize(picture, (15, 13), "squash"), expected, atol=1e-3)
     halves = picture.astype(float)  # by half, a triangle of width two: weights 1, 3, 3, 1
     weights = np.array([1, 3, 3, 1]) / 8
     by_hand = np.einsum("i,j,ijc->c", weights, weights, halves[9:13, 19:23])
-    np.testing.assert_allclose(image.resize(picture, (20, 32))[5, 10], by_hand, atol=1e-3)
+    np.testing.assert_allclose(image.resize(picture, (20, 32), "squash")[5, 10], by_hand, atol=1e-3)
 
 
 def test_crop_takes_the_middle(picture: np.ndarray) -> None:

@@ -42,7 +42,8 @@ class Config:
     augment: Literal["auto"] | Augment | None = "auto"
     """Random changes of training images. auto: mirroring and cropping for images; null: none."""
     phases: tuple[Phase, ...] = ()
-    """What trains, one phase after the other. Empty: the head, then the top of an image or all of a text backbone."""
+    """What trains, one phase after the other. Empty: the head, then the top of an image or all of a text backbone; with
+    weights: none, all of it at once, BatchNorm included."""
     folds: int = 0
     """K-fold cross-validation over train and validation beside the run itself, for small sets; 0: none."""
     seed: int = 0
@@ -61,7 +62,7 @@ class Config:
 def resolve(config: Config, modality: str, blocks: int, examples: int) -> Config:
     """`config` with its defaults made definite for `examples` to train on and a backbone that has `blocks` blocks."""
     steps = math.ceil(examples / config.data.batch_size)
-    phases = config.phases or (text_phases(steps) if modality == "text" else image_phases(blocks))
+    phases = config.phases or default_phases(config.backbone.weights == "none", modality, blocks, steps)
     augment = config.augment
     if modality == "text":
         if isinstance(augment, Augment):
@@ -70,6 +71,13 @@ def resolve(config: Config, modality: str, blocks: int, examples: int) -> Config
     elif augment == "auto":
         augment = Augment(crop=0.8, color=0.0)
     return dataclasses.replace(config, phases=phases, augment=augment)
+
+
+def default_phases(scratch: bool, modality: str, blocks: int, steps: int) -> tuple[Phase, ...]:
+    """The phases of a config that has none, for `steps` updates an epoch; from random weights there is nothing to keep."""
+    if scratch:
+        return (Phase(trainable="all", epochs=10, learning_rate=1e-3, batch_norm="train"),)
+    return text_phases(steps) if modality == "text" else image_phases(blocks)
 
 
 def text_phases(steps: int) -> tuple[Phase, ...]:
