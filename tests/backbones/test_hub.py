@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 
+import tfl
+from tests.conftest import WORDS
+from tfl import Phase
 from tfl.backbones import load, load_preprocess, register_layers
 from tfl.config import UserError
 
@@ -38,6 +44,23 @@ class Text(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def __call__(self, text: tf.Tensor) -> tf.Tensor:
         return tf.cast(tf.strings.length(text), tf.float32)[:, None] @ self.kernel
+
+
+class Words(tf.Module):
+    """The mean embedding of a text's words, whose vocabulary is a file of its own: an asset of the SavedModel."""
+
+    def __init__(self, vocabulary: Path) -> None:
+        super().__init__()
+        whole, line = tf.lookup.TextFileIndex.WHOLE_LINE, tf.lookup.TextFileIndex.LINE_NUMBER
+        lines = tf.lookup.TextFileInitializer(str(vocabulary), tf.string, whole, tf.int64, line)
+        self.table = tf.lookup.StaticVocabularyTable(lines, num_oov_buckets=1)
+        random = np.random.default_rng(0).normal(size=(len(WORDS) + 1, 8))
+        self.embeddings = tf.Variable(random.astype("float32"), name="embeddings")
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def __call__(self, text: tf.Tensor) -> tf.Tensor:
+        ids = tf.ragged.map_flat_values(self.table.lookup, tf.strings.split(text))
+        return tf.reduce_mean(tf.gather(self.embeddings, ids), axis=1)
 
 
 @pytest.fixture
@@ -73,7 +96,7 @@ def test_it_trains_is_frozen_and_comes_back(folder: str, tmp_path: Path) -> None
     model = train(backbone, images)
     after = values(backbone)
     assert not np.allclose(before[0], after[0])
-    assert after[1] == 2.0  # `training` reaches the module
+    assert after[1] == 0.0  # a statistic of the module stays, as those of BatchNorm layers do
     np.testing.assert_allclose(backbone(images), images.mean((1, 2)) @ after[0], rtol=1e-4, atol=1e-5)
 
     register_layers()
@@ -83,6 +106,10 @@ def test_it_trains_is_frozen_and_comes_back(folder: str, tmp_path: Path) -> None
     fresh = load("hub", weights=folder)
     fresh.model.load_weights(tmp_path / "module.weights.h5")
     np.testing.assert_allclose(fresh(images), backbone(images), rtol=1e-5, atol=1e-6)
+
+    backbone.unfreeze("all", batch_norm="train")
+    train(backbone, images)
+    assert values(backbone)[1] == 2.0  # `training` reaches the module
 
     backbone.trainable = False
     assert backbone.model.trainable_variables == []
@@ -99,6 +126,71 @@ def test_strings(tmp_path: Path) -> None:
     np.testing.assert_allclose(backbone(backbone.preprocess(["abc", "a"])), [[3.0] * 4, [1.0] * 4])
     backbone.preprocess.save(tmp_path / "saved")
     assert load_preprocess(tmp_path / "saved")(["a"])["text"].shape == (1,)
+
+
+def test_a_run_on_images(folder: str, photos: Path, tmp_path: Path) -> None:
+    phases = [Phase(trainable="head", epochs=1), Phase(trainable="all", epochs=1, learning_rate=1e-2)]
+    fields = {"backbone": {"name": "hub", "weights": folder}, "data": {"batch_size": 8}, "phases": phases}
+    run = tfl.finetune(str(photos), out=tmp_path / "run", **fields)
+    head, whole = run.report.phases
+    assert (head.moved.changed, head.moved.frozen) == (2, 2)
+    assert (whole.moved.changed, whole.moved.frozen, whole.moved.still) == (3, 1, ())
+    shutil.rmtree(folder)
+    files = sorted(str(path) for path in photos.rglob("*.png"))[:5]
+    again = is_read_back(run, files)
+    served = exported(again, tmp_path, images=tf.constant([Path(file).read_bytes() for file in files]))
+    np.testing.assert_allclose(served["probabilities"][:, 0], run.predict(files)["p_bright"], atol=1e-6)
+
+
+def test_statistics_that_train(folder: str, photos: Path, tmp_path: Path) -> None:
+    phases = [Phase(trainable="all", epochs=2, learning_rate=1e-2, batch_norm="train", keep="best")]
+    fields = {"backbone": {"name": "hub", "weights": folder}, "data": {"batch_size": 8}, "phases": phases}
+    run = tfl.finetune(str(photos), out=tmp_path / "run", **fields)
+    (phase,) = run.report.phases
+    steps = -(-run.report.data["sizes"]["train"] // 8)
+    (seen,) = (v for v in run.model.variables if v.path.endswith("seen"))
+    assert float(seen.numpy()) == phase.kept_epoch * steps  # those of the kept epoch, like the weights
+    is_read_back(run, sorted(str(path) for path in photos.rglob("*.png"))[:5])
+
+
+def test_a_run_on_texts(calls: Path, tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("\n".join(WORDS))
+    tf.saved_model.save(Words(tmp_path / "words.txt"), str(tmp_path / "module"))
+    (tmp_path / "words.txt").unlink()
+    phases = [Phase(trainable="head", epochs=1), Phase(trainable="all", epochs=8, learning_rate=3e-2)]
+    data = {"label": "tone", "batch_size": 8}
+    run = tfl.finetune(str(calls), backbone=str(tmp_path / "module"), data=data, phases=phases, out=tmp_path / "run")
+    assert [phase.moved.changed for phase in run.report.phases] == [2, 3]
+    assert run.metrics["accuracy"]["value"] > 0.8
+    shutil.rmtree(tmp_path / "module")
+    texts = ["sales rose", "costs fell sharply again", "never seen"]
+    again = is_read_back(run, texts)
+    served = exported(again, tmp_path, text=tf.constant(texts))
+    np.testing.assert_allclose(served["probabilities"][:, 0], run.predict(texts)["p_down"], atol=1e-6)
+    again.model.save(tmp_path / "again.keras")  # what was read from a file goes into one again
+    reread = keras.models.load_model(tmp_path / "again.keras")
+    np.testing.assert_allclose(reread({"text": tf.constant(texts)})["tone"], again.model({"text": tf.constant(texts)})["tone"])
+
+
+def is_read_back(run: Any, inputs: list[str]) -> Any:
+    again = tfl.load(run.directory)
+    pd.testing.assert_frame_equal(again.predict(inputs), run.predict(inputs))
+    return again
+
+
+def exported(run: Any, folder: Path, **inputs: tf.Tensor) -> Any:
+    return tf.saved_model.load(str(run.export(folder / "exported"))).signatures["serving_default"](**inputs)
+
+
+def test_texts_on_several_devices_and_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tf.saved_model.save(Text(), str(tmp_path / "text"))
+    table = pd.DataFrame({"text": ["a", "b"] * 10, "pair": ["c", "d"] * 10, "label": ["x", "y"] * 10})
+    columns = {"text": "text", "text_pair": "pair", "label": "label"}
+    with pytest.raises(UserError, match="reads one text"):
+        tfl.finetune(table, backbone=str(tmp_path / "text"), data=columns, out=tmp_path / "run")
+    monkeypatch.setattr(type(tf.distribute.get_strategy()), "num_replicas_in_sync", 2)
+    with pytest.raises(UserError, match="distribute: cpu"):
+        load(str(tmp_path / "text"))
 
 
 def test_errors(tmp_path: Path) -> None:

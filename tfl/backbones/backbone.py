@@ -74,8 +74,9 @@ class Backbone:
         last N blocks; `{"lora": RANK}`, adapters beside the query and value matrices of every attention layer, all else
         frozen.
 
-        BatchNorm layers stay frozen, statistics included, unless `batch_norm` is "train". Raises `UserError` where
-        `what` matches nothing or does not apply.
+        BatchNorm layers stay frozen, statistics included, unless `batch_norm` is "train"; a module of TF Hub, whose
+        layers cannot be seen, runs as in inference so long. Raises `UserError` where `what` matches nothing or does not
+        apply.
         """
         if isinstance(what, Mapping):
             what = _from_mapping(what)
@@ -87,10 +88,13 @@ class Backbone:
         for block in self.blocks:
             for layer in block.layers:
                 _set_trainable(layer, id(layer) in chosen)
-        if batch_norm == "frozen":
-            for leaf in self.model._flatten_layers():
-                if isinstance(leaf, keras.layers.BatchNormalization):
-                    _set_trainable(leaf, False)
+        from tfl.backbones.hub_layer import HubLayer
+
+        for leaf in self.model._flatten_layers():
+            if isinstance(leaf, HubLayer):
+                leaf.batch_norm = batch_norm
+            elif batch_norm == "frozen" and isinstance(leaf, keras.layers.BatchNormalization):
+                _set_trainable(leaf, False)
 
     def _select(self, what: bool | str | Last) -> tuple[keras.layers.Layer, ...]:
         if what is True or what == "all":

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tfl.backbones.applications import ImagePreprocess
@@ -21,14 +23,13 @@ SIZE = 224
 
 
 class StringPreprocess:
-    """For modules that take strings: hands them on. Strings do not travel to accelerators, so such a backbone runs on a
-    CPU.
+    """For modules that take strings: hands them on. Strings do not travel between devices, so such a backbone runs on
+    one.
     """
 
     sequence_length = None
-
-    def __init__(self) -> None:
-        self.pad_values: dict[str, int] = {}
+    pad_values: Mapping[str, int] = MappingProxyType({})
+    """Nothing is padded: `tfl.data.prepare` then batches the texts as they are."""
 
     def __call__(self, text: Any, text_pair: Any = None) -> dict[str, Any]:
         """`text`: [N] string, unchanged. Raises `UserError` for a pair."""
@@ -47,7 +48,8 @@ class HubModule:
     """A TF2 SavedModel with a `__call__`, by the handle or the folder that `weights` (or the name itself) gives."""
 
     handle: str = ""
-    modality = "image"
+    modality = None
+    """Known once the module is loaded."""
 
     @property
     def summary(self) -> str:
@@ -64,6 +66,7 @@ class HubModule:
         folder = _resolve(handle, names)
         layer = HubLayer(folder, name="module")
         if layer.takes_strings:
+            _on_one_device()
             inputs = {"text": keras.Input((), dtype="string", name="text")}
         else:
             size = config.image_size or layer.image_size or SIZE
@@ -79,6 +82,15 @@ class HubModule:
             preprocess=ImagePreprocess(size=(size, size), mode="unit") if "image" in inputs else StringPreprocess(),
             blocks=(Block("module", (layer,)),),
             weights=WeightsReport(handle, loaded=("module",)),
+        )
+
+
+def _on_one_device() -> None:
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    if replicas > 1:
+        raise UserError(
+            f"backbone: this module reads strings, which do not travel to the {replicas} devices in use; train it with "
+            "distribute: cpu, or take a backbone that is given tokens (minilm, bert)"
         )
 
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
@@ -18,21 +24,36 @@ class HubLayer(keras.layers.Layer):
     `hub.KerasLayer` is a layer of Keras 2, and `TFSMLayer` knows an endpoint and not `training`. Each `tf.Variable` of
     the module is wrapped, not copied, in a Keras variable, so that what the optimizer updates is what the module reads.
 
-    `folder`: of the SavedModel, which must be there when the layer is loaded from a `.keras` file; its weights then
-    come from that file.
+    `folder`: of the SavedModel. A `.keras` file holds a copy of it, as it was published, beside the weights as they are
+    now, so that loading needs nothing else; `output` is what such a file says of the module before it is unpacked.
     """
 
-    def __init__(self, folder: str, **kwargs: Any) -> None:
+    batch_norm: Literal["frozen", "train"]
+    """Whether the module knows that it trains. frozen: it runs as in inference while its weights train, so that its
+    statistics stay and its dropout is off; what a module does in training cannot be had in part."""
+
+    def __init__(self, folder: str | None = None, output: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.batch_norm = "frozen"
+        self.module: Any = None
+        self._output = keras.KerasTensor(**output) if output else None
+        self._load_weights: Callable[[], None] | None = None
+        self.built = True
+        if folder is not None:
+            self._load(folder)
+
+    def _load(self, folder: str) -> None:
+        """Takes the SavedModel in `folder`; keeps its files, which later copies and exports are made from."""
         if not Path(folder, "saved_model.pb").is_file():
-            raise UserError(f"{folder}: no saved_model.pb; the model was made from the SavedModel that was there, put it back")
-        self.folder = str(folder)
-        self.module = tf.saved_model.load(self.folder)
+            raise UserError(f"weights: {folder}: no saved_model.pb in it; the folder of a TF2 SavedModel is needed")
+        self._files = tempfile.mkdtemp(prefix="tfl-hub-")
+        weakref.finalize(self, shutil.rmtree, self._files, ignore_errors=True)
+        shutil.copytree(folder, self._files, copy_function=_link, dirs_exist_ok=True)
+        self.module = tf.saved_model.load(self._files)
         if not callable(self.module):
             raise UserError(f"weights: {folder}: its SavedModel has no __call__ (it is a TF1 module, or only has signatures)")
         self._read_signatures()
         self._adopt_variables()
-        self.built = True
 
     def _read_signatures(self) -> None:
         """Which keywords `__call__` takes, and what it takes first."""
@@ -61,15 +82,52 @@ class HubLayer(keras.layers.Layer):
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """`inputs`: [N, h, w, 3] in 0 to 1, or [N] string; a frozen layer runs as in inference, whatever `training`
-        says.
+        says, and so does one that trains unless `batch_norm` is "train".
         """
+        if self.module is None:
+            raise UserError(f"{self.name}: its SavedModel is not loaded; load the whole .keras file, which holds it")
         inputs = tf.cast(inputs, self._input_dtype) if inputs.dtype != self._input_dtype else inputs
-        kwargs = {"training": bool(training and self.trainable)} if self._takes_training else {}
-        output = self.module(inputs, **kwargs)
+        trains = bool(training and self.trainable and self.batch_norm == "train")
+        output = self.module(inputs, **({"training": trains} if self._takes_training else {}))
         if isinstance(output, dict):
             output = output.get("default", next(iter(output.values())))
         return output
 
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        """The output's shape and dtype: of the module, or, before it is unpacked, what the file says."""
+        if self.module is not None:
+            self._output = super().compute_output_spec(*args, **kwargs)
+        return self._output
+
     def get_config(self) -> dict[str, Any]:
-        """What makes the same layer again, with its folder in place."""
-        return {**super().get_config(), "folder": self.folder}
+        """What makes the same layer again, without its module, which `load_assets` brings."""
+        output = self._output
+        described = None if output is None else {"shape": list(output.shape), "dtype": output.dtype}
+        return {**super().get_config(), "output": described}
+
+    def save_assets(self, folder: str) -> None:
+        """Writes the module's SavedModel to `folder`, a part of a `.keras` file."""
+        shutil.copytree(self._files, folder, dirs_exist_ok=True)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Gives the variables the values in `store`, once there are variables: Keras comes here before `load_assets`."""
+        if self.module is None:
+            self._load_weights = functools.partial(super().load_own_variables, store)
+        else:
+            super().load_own_variables(store)
+
+    def load_assets(self, folder: str) -> None:
+        """Takes the SavedModel that `save_assets` wrote."""
+        if self.module is None:
+            self._load(folder)
+        if self._load_weights is not None:
+            self._load_weights()
+            self._load_weights = None
+
+
+def _link(source: str, target: str) -> None:
+    """The file `source` under a second name, which outlives the first; a copy where the file system has no such thing."""
+    try:
+        os.link(os.path.realpath(source), target)
+    except OSError:
+        shutil.copy2(source, target)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tfl.config import UserError
 from tfl.data import augment as augmentation
 from tfl.data import image as images
 from tfl.data.augment import Augment
@@ -140,6 +141,14 @@ class TextBatches(Batches):
         return data.padded_batch(self.batch_size, shapes, values, drop_remainder=self.drop_remainder)
 
 
+@dataclass(frozen=True, kw_only=True)
+class StringBatches(Batches):
+    """Batches of texts as they are, for a backbone that has its tokeniser inside."""
+
+    def _batch(self, data: tf.data.Dataset, epoch: int) -> tf.data.Dataset:
+        return data.batch(self.batch_size, drop_remainder=self.drop_remainder)
+
+
 def by_length(lengths: np.ndarray, batch_size: int, shuffle_seed: int | None) -> np.ndarray:
     """An order of the positions of `lengths` ([N] int) in which runs of `batch_size` have like lengths.
 
@@ -177,8 +186,13 @@ def prepare(
     seed: int = 0,
     augment: Augment | None = None,
 ) -> Batches:
-    """The batches of `examples` for a backbone whose `preprocess` this is; texts are tokenised here, once."""
+    """The batches of `examples` for a backbone whose `preprocess` this is; texts are tokenised here, once,
+    unless the backbone does it (its preprocess then pads nothing)."""
     common: dict[str, Any] = {"batch_size": batch_size, "training": training, "seed": seed}
+    if modality == "text" and not preprocess.pad_values:
+        if "text_pair" in examples.dataset().element_spec:
+            raise UserError("text_pair: this backbone reads one text; for pairs take one that is given tokens (minilm, bert)")
+        return StringBatches(examples=examples, **common)
     if modality == "text":
         return TextBatches(examples=tokenize(examples, preprocess), pad_values=preprocess.pad_values, **common)
     return ImageBatches(
