@@ -37,6 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `tfl list backbones | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a disk that is full, a folder that may not be written
+        print(f"tfl: {error}", file=sys.stderr)
+        return 2
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -55,15 +58,18 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = _command(commands, "evaluate", _evaluate, "evaluate a run, on its own test split or on other data")
     evaluate.add_argument("run", metavar="RUN")
     evaluate.add_argument("source", nargs="?", metavar="SOURCE", help="labelled data (default: the run's test split)")
-    evaluate.add_argument("--label", metavar="COLUMN")
-    evaluate.add_argument("--text", metavar="COLUMN")
+    evaluate.add_argument("--label", metavar="COLUMN", help="column of labels in SOURCE (default: the run's)")
+    evaluate.add_argument("--text", metavar="COLUMN", help="column of texts in SOURCE (default: the run's)")
+    evaluate.add_argument("--text-pair", metavar="COLUMN", help="column of second texts, for a run that reads pairs")
 
-    predict = _command(commands, "predict", _predict, "predict images, or the rows of tables of texts")
+    predict = _command(commands, "predict", _predict, "predict images, texts or the rows of tables")
     predict.add_argument("run", metavar="RUN")
     predict.add_argument(
-        "files", nargs="+", metavar="FILE", help="images or folders of them; tables or .txt files, a text a line"
+        "files", nargs="+", metavar="FILE", help="images or folders of them; tables; .txt files, a text a line"
     )
-    predict.add_argument("--text", metavar="COLUMN", help="column of a table (default: the run's)")
+    predict.add_argument("--text", metavar="COLUMN", help="column of texts in a table (default: the run's)")
+    predict.add_argument("--text-pair", metavar="COLUMN", help="column of second texts, for a run that reads pairs")
+    predict.add_argument("--image", metavar="COLUMN", help="column of image paths in a table (default: the run's)")
     predict.add_argument("--out", metavar="CSV", help="where to write the predictions (default: the terminal)")
 
     export = _command(commands, "export", _export, "export a run as a SavedModel that takes image bytes or texts")
@@ -90,6 +96,7 @@ def _add_job(command: argparse.ArgumentParser) -> None:
     command.add_argument("--backbone", metavar="NAME", help="backbone.name; `tfl list backbones`")
     command.add_argument("--weights", metavar="WHERE", help="backbone.weights: a file, folder, package://…, hf://… or none")
     command.add_argument("--text", metavar="COLUMN", help="data.text: the column of texts")
+    command.add_argument("--text-pair", metavar="COLUMN", help="data.text_pair: the column of second texts")
     command.add_argument("--label", metavar="COLUMN", help="data.label: the column of labels")
     command.add_argument("--seed", type=int, help="seed of splits, order, augmentation and the head")
 
@@ -109,28 +116,32 @@ def _job(arguments: argparse.Namespace) -> Any:
         "backbone.name": arguments.backbone,
         "backbone.weights": arguments.weights,
         "data.text": arguments.text,
+        "data.text_pair": arguments.text_pair,
         "data.label": arguments.label,
         "seed": arguments.seed,
     }
-    raw = configs.override(raw, [f"{key}={value}" for key, value in shortcuts.items() if value is not None])
+    raw = configs.assign(raw, {key: value for key, value in shortcuts.items() if value is not None})
     return config_of(configs.override(raw, overrides))
 
 
 def _train(arguments: argparse.Namespace) -> int:
     config = _job(arguments)
+    from tfl.jobs import check_folder
+
+    check_folder("--out", arguments.out or "runs")
     export = Path(arguments.export) if arguments.export else None
-    if export is not None and export.exists() and any(export.iterdir()):
-        from tfl.config import UserError
+    if export is not None:
+        check_folder("--export", export, empty=True)
+        if arguments.out and export.absolute() in (Path(arguments.out).absolute(), *Path(arguments.out).absolute().parents):
+            from tfl.config import UserError
 
-        raise UserError(f"--export: {export} is not empty; name another folder")
-    from rich.console import Console
-
+            raise UserError(f"--export: {export} would hold the run, and an export needs a folder of its own; name another")
     from tfl.methods import METHODS
     from tfl.report import summary
+    from tfl.terminal import console
 
     run = METHODS[config.method].run(config, arguments.out)
-    console = Console()
-    console.print(summary(run.report))
+    console().print(summary(run.report))
     print(f"run: {run.directory}")
     if export is not None:
         print(f"export: {run.export(export)}")
@@ -139,33 +150,39 @@ def _train(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> None:
     config = _job(arguments)
-    from rich.console import Console
-
     from tfl.studies.check import check
+    from tfl.terminal import console
 
-    Console().print(check(config))
+    console().print(check(config))
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     import tfl
 
     run = tfl.load(arguments.run)
-    fields = {name: value for name in ("text", "label") if (value := getattr(arguments, name)) is not None}
+    columns = ("text", "text_pair", "label")
+    fields = {name: value for name in columns if (value := getattr(arguments, name)) is not None}
     metrics = run.evaluate(arguments.source, **fields)
-    from rich.console import Console
-
     from tfl.report import metrics_table
+    from tfl.terminal import console
 
-    Console().print(metrics_table(metrics))
+    console().print(metrics_table(metrics))
+    skipped = metrics.get("unreadable", [])
+    for bad in skipped[:5]:
+        print(f"skipped {bad['id']}: {bad['reason']}")
+    if len(skipped) > 5:
+        print(f"… and {len(skipped) - 5} more that could not be read")
 
 
 def _predict(arguments: argparse.Namespace) -> None:
     import tfl
-    from tfl.jobs import inputs_of_files
+    from tfl.jobs import check_file, inputs_of_files
 
     run = tfl.load(arguments.run)
-    inputs = inputs_of_files(run, arguments.files, arguments.text)
-    result = run.predict(inputs)
+    if arguments.out is not None:
+        check_file("--out", arguments.out)
+    columns = {"text": arguments.text, "text_pair": arguments.text_pair, "image": arguments.image}
+    result = run.predict(inputs_of_files(run, arguments.files, columns))
     if arguments.out is None:
         result.to_csv(sys.stdout, index=False)
     else:
@@ -176,9 +193,12 @@ def _predict(arguments: argparse.Namespace) -> None:
 
 def _export(arguments: argparse.Namespace) -> None:
     import tfl
+    from tfl.jobs import check_folder
 
     run = tfl.load(arguments.run)
-    print(run.export(arguments.out or run.directory / "export"))
+    folder = arguments.out or run.directory / "export"
+    check_folder("--out", folder, empty=True)
+    print(run.export(folder))
 
 
 def _list(arguments: argparse.Namespace) -> None:

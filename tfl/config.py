@@ -75,6 +75,20 @@ def override(raw: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]
     return result
 
 
+def assign(raw: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """`raw` with each `{"a.b": value}` set to the value as it is: nothing is read as YAML."""
+    import copy
+
+    result: dict[str, Any] = copy.deepcopy(dict(raw))
+    for key, value in values.items():
+        _set(result, key.split("."), value, key)
+    return result
+
+
+LISTS = {"phases": "phases='[{trainable: head, epochs: 3}]'"}
+"""Lists of which an override may name an element, and how to give one where a config leaves it to the defaults."""
+
+
 def _set(node: Any, path: list[str], value: Any, key: str) -> None:
     head, *rest = path
     place: Any = head
@@ -88,6 +102,10 @@ def _set(node: Any, path: list[str], value: Any, key: str) -> None:
         node[place] = value
         return
     if isinstance(node, dict) and node.get(head) is None:
+        if head in LISTS:
+            raise UserError(
+                f"{key}: this job has no `{head}` list to override (it takes the defaults); give one: {LISTS[head]}"
+            )
         node[head] = {}
     _set(node[place], rest, value, key)
 

@@ -19,6 +19,8 @@ BINS = 15
 SMALLEST = float(np.finfo(np.float32).eps)
 """Probabilities are taken as at least this in the log-loss, so that one certain mistake does not make it infinite."""
 
+CALIBRATION = "expected_calibration_error"
+
 Kind = Literal["classification", "multilabel", "regression"]
 
 
@@ -42,7 +44,8 @@ def evaluate(
         resamples: of the bootstrap; where N or N × C is large, fewer are drawn (see `tfl.bootstrap`), at least 200.
 
     Each metric is `{"value", "low", "high"}`, the 2.5 and 97.5 percentiles of its bootstrap; all three are None where
-    it is not defined (AUROC with one class only, R² of a constant). Balanced accuracy is the mean over the classes that
+    it is not defined (AUROC with one class only, R² of a constant). The interval of the calibration error, which
+    resampling inflates, is shifted by the bootstrap's median bias, so that it holds the value. Balanced accuracy is the mean over the classes that
     labels have, macro F1 over those that labels or predictions have, and AUROC over those that some examples have and
     some have not (one against the rest; of two exclusive classes, the second). For "multilabel", accuracy means that
     all classes of an example are right, label_accuracy is the share of right decisions. Without any example there is
@@ -63,12 +66,37 @@ def evaluate(
         sums = _ClassSums(labels, predictions)
         auroc = _auroc(sums.one_hot, predictions, binary=kind == "classification" and len(class_names) == 2)
         formulas = [(sums.metrics, 1), auroc]
+    errors: list[np.ndarray] = []
     for formula, cost in formulas:
-        result.update(with_intervals(formula, len(labels), seed, resamples, cost))
+        result.update(with_intervals(_noting(errors, formula), len(labels), seed, resamples, cost))
+    if CALIBRATION in result:
+        result[CALIBRATION] = _centred(result[CALIBRATION], np.concatenate(errors[1:]))
     if kind != "regression":
         result["confusion_matrix"] = _confusion(kind, labels, predictions)
         result["per_class"] = sums.per_class(class_names)
     return result
+
+
+def _noting(errors: list[np.ndarray], formula: Formula) -> Formula:
+    """`formula`, with each calibration error that it gives put into `errors`: of the whole first, then of resamples."""
+
+    def noting(weights: np.ndarray) -> Values:
+        values = formula(weights)
+        if CALIBRATION in values:
+            errors.append(values[CALIBRATION])
+        return values
+
+    return noting
+
+
+def _centred(one: dict[str, Any], resampled: np.ndarray) -> dict[str, Any]:
+    """The calibration error with its interval shifted by the bootstrap's median bias, within 0 to 1.
+
+    It is a sum of absolute values, so that noise can only add to it, and a resample holds the noise twice: without the
+    shift a well calibrated model's error lies below its own interval.
+    """
+    bias = float(np.median(resampled)) - one["value"]
+    return {"value": one["value"], "low": max(0.0, one["low"] - bias), "high": min(1.0, one["high"] - bias)}
 
 
 def _check(kind: Kind, labels: np.ndarray, predictions: np.ndarray, class_names: Sequence[str]) -> None:
@@ -144,7 +172,7 @@ class _ClassSums:
             "balanced_accuracy": mean_of_defined(recall),
             "macro_f1": mean_of_defined(ratio(2 * both, support + predicted)),
             "log_loss": rest[2] / total,
-            "expected_calibration_error": np.abs(rest[3:]).sum(axis=0) / total,
+            CALIBRATION: np.abs(rest[3:]).sum(axis=0) / total,
         }
         if self.exclusive:
             del values["label_accuracy"]

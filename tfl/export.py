@@ -28,6 +28,8 @@ def export(
     (and `text_pair`) `[N] string`, and gives `probabilities [N, C] float32`, `class [N] string` and `class_names
     [N, C] string`; a regression gives `value [N] float32`. Preprocessing is inside.
     """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file; an export is a folder: name a new one")
     if folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder} is not empty; an export never overwrites anything: name another folder")
     archive = keras.export.ExportArchive()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ def config_of(raw: Mapping[str, Any]) -> Any:
         )
     from tfl.methods import METHODS
 
+    _check_shape(METHODS[name].Config, raw)
     config = configs.validate(METHODS[name].Config, raw)
     from tfl.backbones import check
 
@@ -39,54 +41,148 @@ def config_of(raw: Mapping[str, Any]) -> Any:
     return config
 
 
-def inputs_of_files(run: Any, files: Sequence[str], column: str | None) -> list[Any]:
-    """What `run.predict` takes, read from files: the paths of images, or the texts of tables and .txt files."""
-    if run.facts.modality == "image":
-        return _images(files)
-    texts: list[Any] = []
-    for file in files:
-        texts += _texts(run, Path(file), column)
-    return texts
+def _check_shape(config: Any, raw: Mapping[str, Any]) -> None:
+    """Raises a `UserError` for keys that stand one level too high, and for values that are not what stands there."""
+    lines = []
+    for key, word in {"data": "source", "backbone": "name", "task": "kind"}.items():
+        if isinstance(value := raw.get(key), str):
+            lines.append(f"{key}: {value!r} is not valid; it is a mapping: {key}: {{{word}: {value}}}")
+    phases = raw.get("phases")
+    if phases is not None and not isinstance(phases, (list, tuple)):
+        lines.append(
+            f"phases: {type(phases).__name__} is not valid; a list of phases: [{{trainable: head, epochs: 3}}], in Python "
+            f"[tfl.Phase(epochs=3)]"
+        )
+    top = {field.name for field in dataclasses.fields(config)}
+    lines += [f"{key}: unknown key{place}" for key in raw if key not in top and (place := _place(key, raw))]
+    if lines:
+        raise UserError("\n".join(lines))
 
 
-def _images(files: Sequence[str]) -> list[str]:
+def _place(key: str, raw: Mapping[str, Any]) -> str:
+    """Where the misplaced `key` belongs; "" where it belongs nowhere."""
+    from tfl import backbones, data, tasks
+    from tfl.phases import Phase
+
+    source = raw["data"].get("source") if isinstance(raw.get("data"), Mapping) else None
+    sources = data.SOURCES.get(str(source), data.table)
+    inner = {"data": sources.Config, "backbone": backbones.Config, "task": tasks.Config}
+    for name, config in inner.items():
+        if key in {field.name for field in dataclasses.fields(config)}:
+            return f'; did you mean {name}.{key}? In Python: {name}={{"{key}": …}}'
+    if key in {field.name for field in dataclasses.fields(Phase)}:
+        return f"; it belongs to a phase: phases='[{{{key}: …}}]', in Python phases=[tfl.Phase({key}=…)]"
+    return ""
+
+
+# --- places to write to -----------------------------------------------------------------------------------------------
+
+
+def check_folder(option: str, place: str | Path, *, empty: bool = False) -> None:
+    """Raises `UserError` where no folder `place` can be made or written, or where it must be `empty` and is not."""
+    folder = Path(place)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{option}: {place} already holds something: it is a file; name a folder")
+    if empty and folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"{option}: {place} is not empty; name another folder")
+    _check_writable(option, folder)
+
+
+def check_file(option: str, place: str | Path) -> None:
+    """Raises `UserError` where no file `place` can be written."""
+    if Path(place).is_dir():
+        raise UserError(f"{option}: {place} is a folder; name a file, such as {Path(place) / 'predictions.csv'}")
+    _check_writable(option, Path(place).parent)
+
+
+def _check_writable(option: str, folder: Path) -> None:
+    """Tries to write into `folder`, or into the nearest folder above it that there is."""
+    import tempfile
+
+    there = next((above for above in (folder, *folder.parents) if above.exists()), Path())
+    if not there.is_dir():
+        raise UserError(f"{option}: {there} is a file, so that nothing can be made below it; name another place")
+    try:
+        tempfile.TemporaryDirectory(prefix=".tfl-", dir=there).cleanup()
+    except OSError as error:
+        raise UserError(f"{option}: {there} cannot be written to: {error.strerror}; name another place") from error
+
+
+# --- files to predict -------------------------------------------------------------------------------------------------
+
+
+def inputs_of_files(run: Any, files: Sequence[str], columns: Mapping[str, str | None]) -> Any:
+    """What `run.predict` takes, read from files: images, or the texts (or image paths) of tables and .txt files.
+
+    `columns`: the columns `text`, `text_pair` and `image` of tables, where they are not the run's own.
+    """
+    from tfl.data.table import EXTENSIONS
+    from tfl.predict import joined, of_paths
+
+    names = [Path(file).name for file in files]
+    parts = []
+    for file, name in zip(files, names, strict=True):
+        origin = file if names.count(name) > 1 else name
+        suffix = Path(file).suffix.lower()
+        if suffix in EXTENSIONS and not Path(file).is_dir():
+            parts.append(_table(run, Path(file), columns, origin))
+        elif run.facts.modality == "text":
+            parts.append(_lines(run, Path(file), origin))
+        elif suffix == ".txt":
+            raise UserError(
+                f"{file}: this run reads images, not texts; give images, folders of them, or a table with a column of paths"
+            )
+        else:
+            paths = _images(file)
+            parts.append(of_paths(paths, paths))
+    return joined(parts)
+
+
+def _images(file: str) -> list[str]:
     from tfl.data.files import EXTENSIONS
 
-    found: list[str] = []
-    for file in files:
-        path = Path(file)
-        if path.is_dir():
-            inside = sorted(str(item) for item in path.rglob("*") if item.suffix.lower() in EXTENSIONS)
-            if not inside:
-                raise UserError(f"{file}: no images in this folder; they end in {', '.join(EXTENSIONS)}")
-            found += inside
-        elif path.is_file():
-            found.append(file)
-        else:
-            near = did_you_mean(path.name, [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else [])
-            raise UserError(f"{file}: no such file{near}")
-    return found
+    path = Path(file)
+    if path.is_dir():
+        inside = sorted(str(item) for item in path.rglob("*") if item.suffix.lower() in EXTENSIONS)
+        if not inside:
+            raise UserError(f"{file}: no images in this folder; they end in {', '.join(EXTENSIONS)}")
+        return inside
+    if not path.is_file():
+        near = did_you_mean(path.name, [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else [])
+        raise UserError(f"{file}: no such file{near}")
+    return [file]
 
 
-def _texts(run: Any, file: Path, column: str | None) -> list[Any]:
-    if not file.is_file():
-        raise UserError(f"{file}: no such file; give a table (.csv, .tsv, .jsonl, .parquet) or a .txt file, a text a line")
-    if file.suffix.lower() == ".txt":
-        return [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+def _table(run: Any, file: Path, columns: Mapping[str, str | None], origin: str) -> Any:
     from tfl.data.table import LINE, read_table
+    from tfl.predict import of_frame
 
-    frame = read_table(file).drop(columns=LINE, errors="ignore")
-    own = run.report.config["data"]
-    wanted = column or own.get("text") or "text"
-    columns = [wanted, *([own["text_pair"]] if run.facts.pairs else [])]
-    for name in columns:
-        if name not in frame.columns:
-            raise UserError(
-                f"{file}: no column {name!r}{did_you_mean(name, frame.columns)}; columns: {', '.join(frame.columns)}; "
-                f"name the column of texts with --text"
-            )
-    rows = [tuple(str(value) for value in row) for row in frame[columns].itertuples(index=False)]
-    return rows if run.facts.pairs else [row[0] for row in rows]
+    frame = read_table(file)
+    ids = [f"{origin}:{line}" for line in frame.pop(LINE)]
+    own = {name: columns.get(name) or column for name, column in run.columns.items()}
+    return of_frame(frame, ids, run.facts.modality, run.facts.pairs, own, str(file), file.parent)
+
+
+def _lines(run: Any, file: Path, origin: str) -> Any:
+    """The lines of a .txt file as texts; empty ones between others are errors, those at the end are not there."""
+    from tfl.data.table import _not_utf8
+    from tfl.predict import of_texts
+
+    valid = "a table (.csv, .tsv, .jsonl, .parquet) or a .txt file, a text a line"
+    if not file.exists():
+        near = did_you_mean(file.name, [item.name for item in file.parent.iterdir()] if file.parent.is_dir() else [])
+        raise UserError(f"{file}: no such file{near}; give {valid}")
+    if file.suffix.lower() != ".txt" or not file.is_file():
+        raise UserError(f"{file}: this run reads texts; give {valid}")
+    if run.facts.pairs:
+        raise UserError(f"{file}: this run reads pairs of texts; give a table with two columns, --text and --text-pair")
+    try:
+        lines = file.read_text(encoding="utf-8-sig").rstrip().split("\n")
+    except UnicodeDecodeError as error:
+        raise UserError(_not_utf8(file)) from error
+    if lines == [""]:
+        raise UserError(f"{file}: no text in it; a text a line")
+    return of_texts([f"{origin}:{line}" for line in range(1, len(lines) + 1)], {"text": lines}, {}, show=True)
 
 
 def listing(what: str) -> dict[str, str]:
@@ -118,7 +214,11 @@ def finetune(
     else:
         data = dict(source) if isinstance(source, Mapping) else raw_of_source(str(source))["data"]
     raw = configs.plain(dict(fields))
-    raw["data"] = {**data, **raw.get("data", {})}
+    given = raw.get("data") or {}
+    if not isinstance(given, Mapping):
+        raise UserError(f'data: {given!r} is not valid; it is a dict of fields such as data={{"label": "tone"}}')
+    raw["data"] = {**data, **given}
+    check_folder("out", out or "runs")
     raw["backbone"] = dict(backbone) if isinstance(backbone, Mapping) else {"name": backbone}
     if weights is not None:
         raw["backbone"]["weights"] = weights

@@ -70,33 +70,37 @@ class Run:
         return next(iter(tests.values())) if len(tests) == 1 else tests
 
     def predict(self, inputs: Any) -> pd.DataFrame:
-        """Predictions for images (paths, or an array `[N, H, W, 3] uint8`) or texts (strings, or pairs of them).
+        """Predictions for images, texts, or the rows of a DataFrame that holds them in the columns of the run's own table.
 
-        One row an input, in order: `id`, `predicted`, `probability`, `p_<class>`; an input that cannot be read has its
-        reason in `error` and no prediction.
+        Images: paths; an array `[N, H, W(, C)]`, uint8 or floats in 0..1 or 0..255; or a list of arrays of one shape.
+        Texts: strings, or pairs of them where the run reads pairs. One row an input, in order: `id` (the path, or the
+        position), `predicted`, `probability`, `p_<class>`; an input that cannot be read has its reason in `error` and no
+        prediction. Raises `UserError` where nothing can be read, or the run reads something else.
         """
-        rows, bad = predict.examples(inputs, self.facts.modality)
+        given = predict.given(inputs, self.facts.modality, self.facts.pairs, self.columns)
+        rows = given.readable()
         name, task = self._task()
-        result = predict.table(task, self._predictions(rows)[name], rows.ids)
-        if not bad:
-            return result
-        errors = pd.DataFrame({"id": [path for path, _ in bad], "error": [reason for _, reason in bad]})
-        order = {str(path): place for place, path in enumerate(inputs)}
-        together = pd.concat([result, errors], ignore_index=True)
-        return together.sort_values("id", key=lambda ids: ids.map(order), kind="stable", ignore_index=True)
+        return given.merged(predict.table(task, self._predictions(rows)[name], rows.ids))
 
     def evaluate(self, source: Any = None, **fields: Any) -> dict[str, Any]:
         """The test results again, or those on another labelled `source`: a path, a mapping or a data frame.
 
-        A source with a test split is evaluated on that, any other on all of it. Raises `UserError` where it holds a
-        class that the model does not know.
+        A source with a test split is evaluated on that, any other on all of it. Columns and kind of label are those of
+        the run, where `fields` (of the source's config) does not name others. Examples that cannot be read are left out
+        and listed as `unreadable`, `[{"id", "reason"}]`. Raises `UserError` where more than 5 % of them cannot, where
+        `on_error` is fail, or where the source holds a class that the model does not know.
         """
-        from tfl import data
+        from tfl.data.again import Reads, labelled
 
         if source is None:
+            if fields:
+                raise UserError(f"{', '.join(fields)}: they describe another source, and none was named; name one")
             return self.metrics
-        rows = data.labelled(source, self._data_fields(source) | fields, self._task()[1].class_names)
-        return self._measure(rows)
+        facts, task = self.facts, self._task()[1]
+        reads = Reads(facts.modality, facts.pairs, task.kind, tuple(task.class_names))
+        rows, unreadable = labelled(source, fields, self.report.config["data"], reads)
+        skipped = [{"id": bad.id, "reason": bad.reason} for bad in unreadable]
+        return self._measure(rows) | ({"unreadable": skipped} if skipped else {})
 
     def export(self, folder: str | Path) -> Path:
         """Writes a SavedModel with the preprocessing inside; see `tfl.export.export`. Returns its folder."""
@@ -116,12 +120,12 @@ class Run:
     def _task(self) -> tuple[str, Task]:
         return next(iter(self.facts.tasks.items()))
 
-    def _data_fields(self, source: Any) -> dict[str, Any]:
-        """The column names that the run's own table had, for another table."""
+    @property
+    def columns(self) -> dict[str, str | None]:
+        """What the run's own table called its columns of texts or images; None: found by its usual name."""
         own = self.report.config["data"]
-        names = ("text", "text_pair", "image", "label", "label_separator", "kind")
-        is_table = own["source"] in ("table", "memory") and not isinstance(source, Mapping)
-        return {name: own[name] for name in names if is_table and own.get(name) is not None}
+        is_table = own["source"] in ("table", "memory")
+        return {name: own.get(name) if is_table else None for name in ("text", "text_pair", "image")}
 
     @cached_property
     def _forward(self) -> Forward:
@@ -162,9 +166,19 @@ def load(directory: str | Path) -> Run:
     if not (folder / REPORT).is_file():
         state = "an unfinished run (no report.json)" if (folder / CONFIG).is_file() else "not the directory of a run"
         raise UserError(f"{directory}: {state}; `tfl train … --out {directory}` makes one")
-    plain = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-    tasks = {name: _task(dict(fields)) for name, fields in plain.pop("tasks").items()}
-    return Run(folder, Facts(**plain, tasks=tasks), Report.load(folder / REPORT))
+    missing = [name for name in (FACTS, MODEL, PREPROCESS) if not (folder / name).exists()]
+    if missing:
+        raise UserError(
+            f"{directory}: not a whole run: {' and '.join(missing)} is missing; restore it, or train again: "
+            f"`tfl train {folder / CONFIG} --out …`"
+        )
+    try:
+        plain = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        tasks = {name: _task(dict(fields)) for name, fields in plain.pop("tasks").items()}
+        facts = Facts(**plain, tasks=tasks)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{folder / FACTS}: not what a run leaves there ({error!r}); train again") from error
+    return Run(folder, facts, Report.load(folder / REPORT))
 
 
 def _task(fields: dict[str, Any]) -> Task:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
 
     from tfl.report import Report
 
@@ -31,6 +32,17 @@ TITLES = {
 
 SHOWN = 20
 """Classes in a table; where there are more, those of the lowest F1 are shown."""
+
+
+WIDE = 4096
+"""Columns of a console that is a file or a pipe: a path is one word there, to be found by the next program."""
+
+
+def console() -> Console:
+    """Standard output: as wide as the terminal, or so wide that nothing wraps where it is none."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else WIDE)
 
 
 def summary(report: Report, places: Mapping[str, str] | None = None) -> RenderableType:

@@ -2,48 +2,107 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tfl.config import UserError, did_you_mean, validate
 from tfl.data.config import DataConfig
-from tfl.data.examples import Columns, Examples, Records, Stream
+from tfl.data.examples import Columns, Examples, Kind, Modality, Records, Stream, Unreadable
 from tfl.data.guess import guess
+from tfl.data.splits import _check_records
 from tfl.lazy import tf
 
 
 def label_name(config: DataConfig) -> str:
-    """What the labels are called, as a name that a Keras layer can have: the label column's, or `label`."""
+    """What the labels are called: the label column's name, or `label`."""
     label = getattr(config, "label", None)
-    word = label if isinstance(label, str) else "label"
-    return "".join(letter if letter.isalnum() else "_" for letter in word) or "label"
+    return label if isinstance(label, str) else "label"
 
 
-def labelled(source: Any, fields: Mapping[str, Any], class_names: Sequence[str]) -> Examples:
-    """The labelled examples of `source`, a path, a raw config, or data given in Python, with the labels of a model.
+@dataclass(frozen=True)
+class Reads:
+    """What a trained model reads and predicts."""
 
-    Its test split, where it has one; else all of it. `fields` are those of its config that are not defaults. Raises
-    `UserError` where it holds a class that is not among `class_names`.
+    modality: Modality
+    pairs: bool
+    kind: Kind
+    class_names: tuple[str, ...]
+
+
+COLUMNS = ("text", "text_pair", "image", "label", "label_separator")
+"""Fields of a source's config that name its columns or features."""
+
+TABLES = ("table", "memory", "earnings_calls")
+"""Sources whose fields name columns of a table."""
+
+
+def labelled(
+    source: Any, fields: Mapping[str, Any], own: Mapping[str, Any], reads: Reads
+) -> tuple[Examples, tuple[Unreadable, ...]]:
+    """The labelled examples of `source` with the labels of a model, and those that cannot be read.
+
+    `source` is a path, a raw config, or data given in Python. Its test split, where it has one; else all of it.
+    `fields` are those of its config that are not defaults; `own` is the raw data config that the model was trained
+    with, whose columns the other source is taken to have too. Raises `UserError` where the source holds something that
+    the model does not read, a class that it does not know, or too much that cannot be read.
     """
     from tfl import data
 
-    if isinstance(source, (str, Mapping)) or hasattr(source, "__fspath__"):
-        raw = dict(source) if isinstance(source, Mapping) else guess(source)
-        config = validate(data.AnyConfig, {**raw, **fields})
-        records = data.SOURCES[config.source].read(config, 0)
-    else:
-        records = data.from_memory(source, validate(data.AnyConfig, {"source": "memory", **fields}), 0)
-    found = records.splits
-    rows = found.get("test") or found.get("all") or found.get("validation") or found["train"]
-    return _relabelled(rows, records, class_names)
+    stored = isinstance(source, (str, Mapping)) or hasattr(source, "__fspath__")
+    raw = (dict(source) if isinstance(source, Mapping) else guess(source)) if stored else {"source": "memory"}
+    config = validate(data.AnyConfig, {**_inherited(raw, own, reads.kind), **raw, **fields})
+    records = data.SOURCES[config.source].read(config, 0) if stored else data.from_memory(source, config, 0)
+    # A source with only a test split is fine here, so that the check sees an (empty) part to train on.
+    _check_records(dataclasses.replace(records, splits={"all": (), **records.splits}), config)
+    _check_fit(records, reads)
+    found = [records.splits[name] for name in ("test", "all", "validation", "train") if name in records.splits]
+    rows = next((part for part in found if len(part)), None)
+    if rows is None:
+        raise UserError("no examples found; the source is empty")
+    return _relabelled(rows, records, reads.class_names), records.unreadable
+
+
+def _inherited(raw: Mapping[str, Any], own: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
+    """Those fields of the model's own data config that the other source, `raw`, has too."""
+    from tfl import data
+
+    name = raw.get("source")
+    if name not in data.SOURCES:
+        return {}
+    known = {field.name for field in dataclasses.fields(data.SOURCES[name].Config)}
+    alike = name == own["source"] or (name in TABLES and own["source"] in TABLES)
+    found = {key: own.get(key) for key in (*(COLUMNS if alike else ()), "on_error")}
+    if name == "earnings_calls" and own["source"] != name and found.get("label") not in ("tone", "kpi", "part"):
+        found["label"] = None
+    if kind != "multilabel":  # whole numbers would be classes, fractions a regression, whatever the model predicts
+        found["kind"] = kind
+    if "image" in raw:
+        found["text"] = None
+    if "text" in raw:
+        found["image"] = None
+    return {key: value for key, value in found.items() if key in known and value is not None}
+
+
+def _check_fit(records: Records, reads: Reads) -> None:
+    inputs = next((part.inputs for part in records.splits.values() if isinstance(part, Columns)), {})
+    if records.modality != reads.modality:
+        raise UserError(f"the data holds {records.modality}s, but this run reads {reads.modality}s; name other data")
+    if inputs and ("text_pair" in inputs) != reads.pairs:
+        have, need = ("pairs of texts", "single texts") if not reads.pairs else ("single texts", "pairs of texts")
+        hint = "; name the column of second texts: text_pair (--text-pair)" if reads.pairs else "; leave text_pair out"
+        raise UserError(f"the data holds {have}, but this run reads {need}{hint}")
+    if records.kind != reads.kind:
+        raise UserError(
+            f"the labels are for {records.kind}, but this run was trained for {reads.kind}; name another label column"
+        )
 
 
 def _relabelled(rows: Examples, records: Records, class_names: Sequence[str]) -> Examples:
     """`rows` with class numbers that count in `class_names`."""
-    import dataclasses
-
     if records.kind == "regression" or tuple(records.class_names) == tuple(class_names):
         return rows
     for name in records.class_names:
