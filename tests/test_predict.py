@@ -89,11 +89,11 @@ def test_a_missing_text_is_an_error_of_its_row(text_run: Any) -> None:
 def test_a_data_frame_is_read_by_its_columns(text_run: Any, pair_run: Any, pairs: pd.DataFrame) -> None:
     frame = pd.DataFrame({"n": [1, 2], "text": ["sales rose", "costs fell"]})
     pd.testing.assert_frame_equal(text_run.predict(frame), text_run.predict(frame["text"].tolist()))
-    with pytest.raises(UserError, match="reads single texts|reads texts; which column"):
+    with pytest.raises(UserError, match="reads texts; which column"):
         text_run.predict(pd.DataFrame({"n": [1], "m": ["a"]}))
     rows = list(zip(pairs["question"], pairs["answer"], strict=True))
     pd.testing.assert_frame_equal(pair_run.predict(pairs), pair_run.predict(rows))
-    with pytest.raises(UserError, match="no column 'answer'.*columns: question"):
+    with pytest.raises(UserError, match=r"no column 'answer'.*columns: question"):
         pair_run.predict(pairs[["question"]])
 
 
@@ -222,7 +222,7 @@ def test_only_fields_that_the_other_source_has_are_passed(text_run: Any, image_r
         image_run.evaluate(str(calls), label="tone")
     images = np.zeros((4, 32, 32, 3), np.uint8)
     assert image_run.evaluate((images, ["dark", "bright"] * 2))["examples"] == 4
-    with pytest.raises(UserError, match="the class '.*', which the model does not know"):
+    with pytest.raises(UserError, match=r"the class '.*', which the model does not know"):
         text_run.evaluate("earnings_calls")
 
 
