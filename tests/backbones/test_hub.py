@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,17 @@ def test_a_run_on_images(folder: str, photos: Path, tmp_path: Path) -> None:
     again = is_read_back(run, files)
     served = exported(again, tmp_path, images=tf.constant([Path(file).read_bytes() for file in files]))
     np.testing.assert_allclose(served["probabilities"][:, 0], run.predict(files)["p_bright"], atol=1e-6)
+
+
+def test_a_file_without_its_module(folder: str, tmp_path: Path) -> None:
+    load("hub", weights=folder).model.save(tmp_path / "whole.keras")
+    with zipfile.ZipFile(tmp_path / "whole.keras") as whole, zipfile.ZipFile(tmp_path / "part.keras", "w") as part:
+        for name in whole.namelist():
+            if not name.startswith("assets"):
+                part.writestr(name, whole.read(name))
+    model = keras.models.load_model(tmp_path / "part.keras")
+    with pytest.raises(UserError, match=r"^module: the SavedModel of this TF Hub module is missing"):
+        model({"image": np.zeros((1, 16, 16, 3), "float32")})
 
 
 def test_statistics_that_train(folder: str, photos: Path, tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ class HubLayer(keras.layers.Layer):
         says, and so does one that trains unless `batch_norm` is "train".
         """
         if self.module is None:
-            raise UserError(f"{self.name}: its SavedModel is not loaded; load the whole .keras file, which holds it")
+            raise _without_module(self.name)
         inputs = tf.cast(inputs, self._input_dtype) if inputs.dtype != self._input_dtype else inputs
         trains = bool(training and self.trainable and self.batch_norm == "train")
         output = self.module(inputs, **({"training": trains} if self._takes_training else {}))
@@ -117,12 +117,21 @@ class HubLayer(keras.layers.Layer):
             super().load_own_variables(store)
 
     def load_assets(self, folder: str) -> None:
-        """Takes the SavedModel that `save_assets` wrote."""
-        if self.module is None:
+        """Takes the SavedModel that `save_assets` wrote; where it is missing, calling the layer will say so."""
+        if self.module is None and folder and Path(folder, "saved_model.pb").is_file():
             self._load(folder)
-        if self._load_weights is not None:
-            self._load_weights()
-            self._load_weights = None
+            if self._load_weights is not None:
+                self._load_weights()
+        self._load_weights = None
+
+
+def _without_module(name: str) -> UserError:
+    error = UserError(
+        f"{name}: the SavedModel of this TF Hub module is missing; the .keras file of the model holds it below assets/: "
+        "load that file, whole, or train again"
+    )
+    vars(error)["_keras_call_info_injected"] = True  # Keras wraps an error in the arguments of every layer, but for this
+    return error
 
 
 def _link(source: str, target: str) -> None:
