@@ -243,10 +243,12 @@ def test_a_probability_of_one_half_is_a_yes_in_table_and_metrics() -> None:
     assert evaluate("multilabel", np.ones((2, 2)), half, ("a", "b"))["accuracy"]["value"] == 1
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_the_calibration_error_lies_in_its_interval(seed: int) -> None:
-    random = np.random.default_rng(seed)
-    p = random.uniform(0.5, 1, 150)
-    labels = (random.uniform(size=150) > p).astype(int)
-    error = evaluate("classification", labels, np.stack([p, 1 - p], axis=1), ("a", "b"))["expected_calibration_error"]
-    assert 0 <= error["low"] <= error["value"] <= error["high"] <= 1
+def test_the_calibration_error_lies_in_its_interval() -> None:
+    levels = np.repeat([0.55, 0.65, 0.75, 0.85, 0.95], 20)
+    labels = np.concatenate([np.arange(20) >= right for right in (11, 13, 15, 17, 19)]).astype(int)  # calibrated exactly
+    for shift in (0.0, 0.02):
+        p = np.stack([levels + shift, 1 - levels - shift], axis=1)
+        error = evaluate("classification", labels, p, ("a", "b"))["expected_calibration_error"]
+        assert error["value"] == pytest.approx(shift, abs=1e-9)
+        assert 0 <= error["low"] <= error["value"] <= error["high"] <= 1
+        assert error["high"] > 0.02
