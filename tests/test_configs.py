@@ -56,7 +56,7 @@ def test_it_runs_and_only_what_each_phase_declares_moves(file: Path, tmp_path: P
 
     names = {block.name: block for block in backbones.load(config.backbone).blocks}
     weights = {v.path: v for v in run.model.variables if "seed_generator" not in v.path}
-    head = {path for path in weights if path.startswith(("label", "tone"))}
+    head = {path for path in weights if path.startswith("head")}
     for phase, report, changed in zip(config.phases, run.report.phases, witness.changed, strict=True):
         layers = {layer.name for name in report.blocks for layer in names[name].layers}
         inside = {path for path in weights if path.split("/")[0] in layers}

@@ -58,7 +58,7 @@ def test_only_what_is_declared_moves(trainable: Any, moving: tuple[str, ...]) ->
     fit(backbone, model, Phase(trainable=trainable, epochs=2, learning_rate=0.05))
     for variable in models.variables(model):
         same = np.array_equal(before[variable.path], variable.numpy())
-        declared = variable.path.startswith(("label", *moving)) and "bn" not in variable.path
+        declared = variable.path.startswith(("head", *moving)) and "bn" not in variable.path
         assert same != declared, variable.path
 
 
@@ -78,7 +78,7 @@ def test_what_moved_reports_and_catches_a_frozen_variable_that_moved() -> None:
 def test_a_trainable_variable_that_stays_is_named() -> None:
     backbone, model = made()
     models.set_trainable(model, backbone, "head")
-    assert models.what_moved(model, models.snapshot(model)).still == ("label/kernel", "label/bias")
+    assert models.what_moved(model, models.snapshot(model)).still == ("head/kernel", "head/bias")
 
 
 def test_it_learns_and_keeps_the_best_epoch() -> None:
@@ -100,12 +100,12 @@ def test_early_stopping_ends_the_phase_with_the_best_weights() -> None:
 
     class Remember(keras.callbacks.Callback):
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            kept[epoch + 1] = self.model.get_layer("label").kernel.numpy()
+            kept[epoch + 1] = self.model.get_layer("head").kernel.numpy()
 
     phase = Phase(epochs=5, early_stopping=2, learning_rate=0.1)
     result = fit(backbone, model, phase, validate=lambda: next(given), callbacks=[Remember()])
     assert (result.stopped, len(result.epochs), result.kept_epoch) == ("early stopping", 4, 2)
-    np.testing.assert_array_equal(model.get_layer("label").kernel.numpy(), kept[2])
+    np.testing.assert_array_equal(model.get_layer("head").kernel.numpy(), kept[2])
 
 
 def test_callbacks_get_the_whole_model_and_can_stop_the_phase() -> None:
@@ -128,15 +128,15 @@ def test_an_interrupt_ends_the_phase_after_the_step_and_keeps_what_is_trained() 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             interrupt.wanted = batch == 1
 
-    before = model.get_layer("label").kernel.numpy()
+    before = model.get_layer("head").kernel.numpy()
     result = fit(backbone, model, Phase(epochs=5, learning_rate=0.1), interrupt=interrupt, callbacks=[AfterTwoSteps()])
     assert (result.stopped, len(result.epochs)) == ("interrupted", 1)
-    assert not np.array_equal(model.get_layer("label").kernel.numpy(), before)
+    assert not np.array_equal(model.get_layer("head").kernel.numpy(), before)
 
 
 def test_a_loss_that_is_not_finite_names_the_step_and_the_examples() -> None:
     backbone, model = made()
-    model.get_layer("label").bias.assign([np.nan, 0.0])
+    model.get_layer("head").bias.assign([np.nan, 0.0])
     with pytest.raises(UserError, match=r"nan in epoch 1, step 1.*\n.*00\d\d.* learning rate|nan in epoch 1, step 1"):
         fit(backbone, model, Phase(epochs=1))
 
@@ -180,7 +180,7 @@ def test_layer_decay_gives_each_block_its_own_rate_under_adam() -> None:
     before = {v.path: v.numpy() for v in model.trainable_variables}
     fit(backbone, model, phase, stream=tiny.batches(tiny.examples(8), training=True))
     steps = {p: np.abs(v.numpy() - before[p]).max() for p, v in ((v.path, v) for v in model.trainable_variables)}
-    for path, rate in {"label": 1e-2, "block3_conv": 1e-2, "block2_conv": 1e-3, "block1_conv": 1e-4}.items():
+    for path, rate in {"head": 1e-2, "block3_conv": 1e-2, "block2_conv": 1e-3, "block1_conv": 1e-4}.items():
         assert steps[f"{path}/kernel"] == pytest.approx(rate, rel=0.02)  # Adam's first step is the learning rate
 
 
@@ -194,7 +194,7 @@ def test_weight_decay_spares_biases_and_norms() -> None:
     own = optimizer(phase, group, 10)
     own.build(group.variables)
     decayed = {v.path for v in group.variables if own._use_weight_decay(v)}
-    assert decayed == {"label/kernel", *(f"block{n}_conv/kernel" for n in (1, 2, 3))}
+    assert decayed == {"head/kernel", *(f"block{n}_conv/kernel" for n in (1, 2, 3))}
 
 
 def test_clipping_bounds_the_norm_of_all_gradients_together() -> None:
@@ -218,14 +218,14 @@ def test_the_moving_average_is_what_is_kept() -> None:
 
     class Record(keras.callbacks.Callback):
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-            trail.append(self.model.get_layer("label").kernel.numpy())
+            trail.append(self.model.get_layer("head").kernel.numpy())
 
-    average = model.get_layer("label").kernel.numpy()
+    average = model.get_layer("head").kernel.numpy()
     fit(backbone, model, phase, callbacks=[Record()])
     for count, value in enumerate(trail, start=1):
         decay = min(0.9, (1 + count) / (10 + count))
         average = decay * average + (1 - decay) * value
-    np.testing.assert_allclose(model.get_layer("label").kernel.numpy(), average, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(model.get_layer("head").kernel.numpy(), average, rtol=1e-4, atol=1e-6)
 
 
 def test_batch_norm_statistics_are_those_of_the_weights_as_they_are() -> None:

@@ -21,10 +21,15 @@ class UserError(ValueError):
     """Something that the user can put right. The message says what arrived, what is valid and what to do."""
 
 
+def nearest(word: str, choices: Iterable[str]) -> str | None:
+    """The one of `choices` that is spelt most like `word`, or None where none is near."""
+    return next(iter(difflib.get_close_matches(str(word), list(choices), n=1)), None)
+
+
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """`"; did you mean 'x'?"` for the nearest of `choices`, or `""` where none is near."""
-    near = difflib.get_close_matches(str(word), list(choices), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    """`" (did you mean 'x'?)"` for the nearest of `choices`, to stand anywhere in a line, or `""` where none is near."""
+    near = nearest(word, choices)
+    return f" (did you mean {near!r}?)" if near is not None else ""
 
 
 def require(config: Any, checks: Mapping[str, tuple[bool, str]]) -> None:
@@ -191,9 +196,9 @@ def _unknown_keys(kind: Any, raw: Any, path: str) -> Iterable[str]:
             if key in fields:
                 yield from _unknown_keys(fields[key], value, full)
             else:
-                near = did_you_mean(key, fields)
-                near = near.replace("'", "", 2) if not path else near.replace("'", "", 2).replace("mean ", f"mean {path}.")
-                yield f"{full}: unknown key{near or '; valid keys: ' + ', '.join(sorted(fields))}"
+                near = nearest(key, fields)
+                hint = f"did you mean {path}.{near}?" if path else f"did you mean {near}?"
+                yield f"{full}: unknown key; {hint if near is not None else 'valid keys: ' + ', '.join(sorted(fields))}"
     elif isinstance(raw, Sequence) and not isinstance(raw, str):
         items = [argument for argument in typing.get_args(kind) if argument is not Ellipsis]
         for place, value in enumerate(raw):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Literal
 
 from tfl.config import UserError
@@ -10,10 +11,11 @@ from tfl.lazy import keras, tf
 Name = Literal["auto", "cpu", "gpu", "mirrored"]
 
 
+@functools.cache
 def strategy(name: Name = "auto") -> tf.distribute.Strategy:
-    """The strategy called `name`: `auto` takes every GPU there is, or else the CPU.
+    """The strategy called `name`, always the same one (two of them in a process would confuse each other's reductions).
 
-    Raises `UserError` where the devices that it needs are not there.
+    `auto` takes every GPU there is, or else the CPU. Raises `UserError` where the devices that it needs are not there.
     """
     gpus = tf.config.list_logical_devices("GPU")
     if name == "gpu" and not gpus:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from types import FrameType
@@ -28,4 +29,4 @@ class Interrupt:
         if self.wanted:
             raise KeyboardInterrupt
         self.wanted = True
-        print("\ninterrupted: ending after this step and keeping what is trained (Ctrl-C again to stop at once)")
+        os.write(2, b"\ninterrupted: ending after this step and keeping what is trained (Ctrl-C again to stop at once)\n")

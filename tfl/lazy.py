@@ -8,6 +8,7 @@ sets it to 0).
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 import tempfile
@@ -29,6 +30,8 @@ class _Lazy:
         else:
             with _quiet():
                 module = importlib.import_module(self._name)
+            if os.environ["TF_CPP_MIN_LOG_LEVEL"] == "3":  # and no advice on retracing, which a phase has to do
+                logging.getLogger("tensorflow").setLevel(logging.ERROR)
         value = getattr(module, attribute)
         setattr(self, attribute, value)  # the next access is a plain attribute
         return value

@@ -20,7 +20,11 @@ def build(backbone: Backbone, tasks: Mapping[str, Task]) -> keras.Model:
     Flat means that the backbone's layers are the model's own, so that the model can be cut at any of them.
     """
     features = backbone.outputs["features"]
-    outputs = {name: task.head(features, name=name) for name, task in tasks.items()}
+    taken = {layer.name for layer in backbone.model.layers}
+    outputs = {}
+    for number, (name, task) in enumerate(tasks.items()):
+        layer = "head" if number == 0 else f"head_{number}"  # a label's own name need not be one that a layer can have
+        outputs[name] = task.head(features, name=layer if layer not in taken else f"{layer}_of_task")
     return keras.Model(backbone.inputs, outputs, name="model")
 
 
@@ -154,11 +158,11 @@ def snapshot(model: keras.Model) -> list[bytes]:
 def what_moved(model: keras.Model, before: Sequence[bytes]) -> Moved:
     """Compares `model` with its `snapshot` from before a phase and holds it to what was declared trainable.
 
-    Raises `RuntimeError` naming the variables that were frozen and moved all the same; statistics of a BatchNorm layer
-    that trains may move, those of a frozen one may not.
+    Raises `RuntimeError` naming the variables that were frozen and moved all the same; `statistics` may move, those of
+    a frozen layer may not.
     """
     trainable = {id(variable) for variable in model.trainable_variables}
-    free = {id(v) for layer in batch_norms(model) for v in layer.non_trainable_variables}
+    free = {id(variable) for variable in statistics(model)}
     changed, still, broken, frozen = 0, [], [], 0
     for variable, old, new in zip(variables(model), before, snapshot(model), strict=True):
         if id(variable) in trainable:
@@ -180,3 +184,14 @@ def batch_norms(model: keras.Model) -> list[Any]:
     """The BatchNorm layers of `model` that train."""
     layers = model._flatten_layers()
     return [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable]
+
+
+def statistics(model: keras.Model) -> list[Any]:
+    """What training moves in `model` beside its trainable variables: statistics of BatchNorm layers that train, and of
+    TF Hub modules that know that they do.
+    """
+    from tfl.backbones.hub_layer import HubLayer
+
+    modules = [layer for layer in model._flatten_layers() if isinstance(layer, HubLayer)]
+    knowing = [module for module in modules if module.trainable and module.batch_norm == "train"]
+    return [variable for layer in [*batch_norms(model), *knowing] for variable in layer.non_trainable_variables]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import keras
-
+from tfl.lazy import keras
 from tfl.models import Group
 from tfl.phases import Phase
 

@@ -33,7 +33,7 @@ class Forward:
             places.append(index.numpy())
             for name, values in logits.items():
                 outputs.setdefault(name, []).append(values.numpy())
-        order = np.argsort(np.concatenate(places), kind="stable")
+        _, order = np.unique(np.concatenate(places), return_index=True)  # a last batch may have been made up
         return {name: np.concatenate(parts)[order] for name, parts in outputs.items()}
 
     def _distributed(self, batch: Mapping[str, Any]) -> Any:

@@ -6,10 +6,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import keras
-import tensorflow as tf
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tfl.lazy import keras, tf
 
 
 class ProgressBar(keras.callbacks.Callback):

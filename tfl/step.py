@@ -7,10 +7,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tfl.lazy import tf
+from tfl.lazy import keras, tf
 from tfl.models import Cut, Group
 from tfl.optimizers import optimizer
 from tfl.phases import Phase
+
+NO_LIMIT = 1e30
+"""A norm that no gradient reaches."""
 
 
 class Objective(Protocol):
@@ -39,8 +42,15 @@ class Stepper:
         self.optimizers = [optimizer(phase, group, steps * phase.epochs) for group in self.groups]
         for group, own in zip(self.groups, self.optimizers, strict=True):
             own.build(group.variables)
-        self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step", aggregation=_ONE())
-        self.shadows = [tf.Variable(v.value, trainable=False, aggregation=_ONE()) for v in self.variables if phase.ema]
+        # Every replica assigns the same value to the variables below, so that of any one of them will do.
+        self.step = tf.Variable(
+            0, dtype=tf.int64, trainable=False, name="step", aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA
+        )
+        self.shadows = [
+            tf.Variable(v.value, trainable=False, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
+            for v in self.variables
+            if phase.ema
+        ]
         self._losses: list[float] = []
         self._function = tf.function(self._distributed, reduce_retracing=True, autograph=False)
 
@@ -77,11 +87,13 @@ class Stepper:
     def _apply(self, gradients: list[Any], replicas: int) -> None:
         """Clips all gradients together by the norm of their sum over the replicas, and applies each group's own."""
         reached = [place for place, gradient in enumerate(gradients) if gradient is not None]
-        sums = [gradients[place] for place in reached]
-        if self.clip_norm is not None:
+        sums = [tf.convert_to_tensor(gradients[place]) for place in reached]  # those of an embedding are IndexedSlices
+        scaled = keras.config.dtype_policy().compute_dtype == "float16"
+        if self.clip_norm is not None or scaled:
             if replicas > 1:
                 sums = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, sums)
-            limit = self.optimizers[0].scale_loss(tf.constant(self.clip_norm))
+            # Where one gradient overflows, clipping makes all of them NaN: every group's loss scale sees the same.
+            limit = self.optimizers[0].scale_loss(tf.constant(self.clip_norm or NO_LIMIT))
             sums, _ = tf.clip_by_global_norm(sums, limit)
             if replicas > 1:  # the optimizer sums over the replicas once more
                 sums = [gradient / replicas for gradient in sums]
@@ -102,11 +114,6 @@ class Stepper:
     def averaged(self) -> _Swapped:
         """Within this context the model has the averaged weights, where the phase averages them."""
         return _Swapped(self.variables, self.shadows)
-
-
-def _ONE() -> Any:
-    """Every replica assigns the same value to such a variable, so any one of them will do."""
-    return tf.VariableAggregation.ONLY_FIRST_REPLICA
 
 
 class _Swapped:

@@ -13,7 +13,7 @@ from tfl.config import UserError
 from tfl.data.pipeline import Batches
 from tfl.interrupt import Interrupt
 from tfl.lazy import keras, tf
-from tfl.models import Cut, Group, batch_norms
+from tfl.models import Cut, Group, statistics
 from tfl.phases import Phase
 from tfl.step import Objective, Stepper
 from tfl.tasks import Task
@@ -102,7 +102,7 @@ def fit_phase(
             watchers.on_train_batch_end(number, done)
             if interrupt.wanted:
                 break
-        training, waiting = training + clock.total, waiting + clock.waiting
+        training, waiting = training + clock.since_start(), waiting + clock.waiting
         if interrupt.wanted and keeper.best_epoch:  # an epoch cut short counts only where there is no whole one
             stopped = "interrupted"
             break
@@ -158,7 +158,7 @@ class _Clock:
 
     def __init__(self) -> None:
         self.start = time.perf_counter()
-        self.waiting = self.total = 0.0
+        self.waiting = 0.0
 
     def since_start(self) -> float:
         return time.perf_counter() - self.start
@@ -171,8 +171,6 @@ class _Clock:
             if batch is None:
                 break
             yield batch
-            self.total = self.since_start()
-        self.total = self.since_start()
 
 
 class Keeper:
@@ -188,7 +186,8 @@ class Keeper:
 
         `results` has a loss and may have an accuracy, which counts first; of equals, the lower loss is better.
         """
-        score = (results.get("accuracy", 0.0), -results["loss"])
+        loss = results["loss"]
+        score = (results.get("accuracy", 0.0), -float("inf") if np.isnan(loss) else -loss)
         if self.phase.keep == "last" or score > self.best:
             self.best_epoch, self.best = epoch, score
             model = self.stepper.model.model
@@ -207,6 +206,5 @@ class Keeper:
 
 
 def _state(model: Any, trained: Sequence[Any]) -> list[Any]:
-    """What a phase changes: the variables it trains and the statistics of BatchNorm layers that train."""
-    statistics = [v for layer in batch_norms(model) for v in layer.non_trainable_variables]
-    return [*trained, *statistics]
+    """What a phase changes: the variables it trains and the statistics of layers that train."""
+    return [*trained, *statistics(model)]

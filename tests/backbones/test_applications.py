@@ -140,7 +140,7 @@ def test_selection() -> None:
     net.trainable = "conv5_block1_1_conv"  # the shortcut beside it does not lie below it
     assert "conv5_block1_0_conv" in moving(net)
     assert not any(name.startswith("conv4") for name in moving(net))
-    with pytest.raises(UserError, match=r"did you mean 'conv5'\?; resnet50 has 5 blocks.*conv1, conv2, conv3, conv4, conv5"):
+    with pytest.raises(UserError, match=r"did you mean 'conv5'\?\); resnet50 has 5 blocks.*conv1, conv2, conv3, conv4, conv5"):
         net.trainable = "convv5"
     with pytest.raises(UserError, match="too many; resnet50 has 5 blocks"):
         net.trainable = {"last": 6}

@@ -57,7 +57,7 @@ def test_unknown_name() -> None:
 
 
 def test_early_errors(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no such file or folder; did you mean 'imagenet'"):
+    with pytest.raises(UserError, match=r"no such file or folder \(did you mean 'imagenet'"):
         check(Config(name="vgg16", weights="imagnet"))
     with pytest.raises(UserError, match="not a weight file of vgg16"):
         check(Config(name="vgg16", weights=str(tmp_path)))

@@ -81,7 +81,7 @@ def test_a_frame(tmp_path):
     splits = given(frame, text="review", label="stars")
     assert splits.sizes == {"train": 28, "validation": 6, "test": 6}
     assert splits.train.ids[0].startswith("row:")
-    with pytest.raises(UserError, match="no column 'star'; did you mean 'stars'"):
+    with pytest.raises(UserError, match=r"no column 'star' \(did you mean 'stars'"):
         given(frame, text="review", label="star")
 
 

@@ -161,7 +161,7 @@ def test_a_path_that_is_nothing_is_an_error_with_what_is_near(tmp_path):
     (tmp_path / "flat").mkdir()
     (tmp_path / "flat" / "a.jpg").write_bytes(b"x")
     cases = {
-        "photso": "no such file or folder; did you mean 'photos'",
+        "photso": r"no such file or folder \(did you mean 'photos'",
         "empty": "no examples in this folder",
         "notes.md": r"not a file of examples.*\.csv",
         "flat": "not in sub-folders",

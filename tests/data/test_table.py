@@ -73,7 +73,7 @@ def test_the_text_column_is_guessed_where_one_is_obvious(tmp_path):
 
 def test_missing_columns_are_named_with_the_nearest(tmp_path):
     path = write(tmp_path)
-    with pytest.raises(UserError, match=r"t.csv: no column 'txt'; did you mean 'text'\?; columns: text, label, half, n"):
+    with pytest.raises(UserError, match=r"t.csv: no column 'txt' \(did you mean 'text'\?\); columns: text, label, half, n"):
         load(path, text="txt")
     with pytest.raises(UserError, match="no column 'labels'"):
         load(path, label="labels")
@@ -215,7 +215,7 @@ def test_files_that_are_no_tables(tmp_path):
         "bad.jsonl": "bad.jsonl:2: not JSON",
         "bad.parquet": "not a readable Parquet file",
         "t.xlsx": r"one of \.csv, \.tsv, \.jsonl, \.parquet",
-        "emty.csv": "no such file; did you mean 'empty.csv'",
+        "emty.csv": r"no such file \(did you mean 'empty.csv'",
     }.items():
         with pytest.raises(UserError, match=message):
             load(tmp_path / name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -43,23 +42,35 @@ class Batches:
     training: bool = False
     """Whether examples are shuffled and augmented."""
     seed: int = 0
+    replicas: int = 1
+    """Devices that share a batch. A last batch that has not one example for each is left out while training, and made up
+    with examples that are there already otherwise."""
     drop_remainder: bool = False
     """Whether a last batch that is not full is left out (where shapes must be static)."""
 
     def __len__(self) -> int:
         """Batches an epoch."""
-        whole = len(self.examples) // self.batch_size
-        return whole if self.drop_remainder else math.ceil(len(self.examples) / self.batch_size)
+        whole, rest = divmod(len(self.examples), self.batch_size)
+        incomplete = rest >= self.replicas or (rest > 0 and not self.training)
+        return whole + int(incomplete and not self.drop_remainder)
 
     def epoch(self, epoch: int = 0, skip: int = 0) -> tf.data.Dataset:
         """The batches of an epoch from batch number `skip` on, as an uninterrupted epoch would have gone on."""
         shuffle = stream_seed(self.seed, epoch) if self.training else None
-        data = self._batch(self._examples(shuffle, skip * self.batch_size), epoch).map(
-            _with_share, num_parallel_calls=tf.data.AUTOTUNE
-        )
+        data = self._shared_out(self._examples(shuffle, skip * self.batch_size), skip)
+        data = self._batch(data, epoch).map(_with_share, num_parallel_calls=tf.data.AUTOTUNE)
         options = tf.data.Options()
         options.deterministic = True
         return data.with_options(options).prefetch(tf.data.AUTOTUNE)
+
+    def _shared_out(self, data: tf.data.Dataset, skip: int) -> tf.data.Dataset:
+        """`data` without a rest that is too small to give each replica an example, or with that rest made up."""
+        rest = len(self.examples) % self.batch_size
+        if not 0 < rest < self.replicas:
+            return data
+        if self.training:
+            return data.take(len(self.examples) - rest - skip * self.batch_size)
+        return data.concatenate(data.take(self.replicas - rest).repeat().take(self.replicas - rest))
 
     def _examples(self, shuffle_seed: int | None, skip: int) -> tf.data.Dataset:
         return self.examples.dataset(shuffle_seed=shuffle_seed, skip=skip)
@@ -185,10 +196,11 @@ def prepare(
     training: bool = False,
     seed: int = 0,
     augment: Augment | None = None,
+    replicas: int = 1,
 ) -> Batches:
     """The batches of `examples` for a backbone whose `preprocess` this is; texts are tokenised here, once,
     unless the backbone does it (its preprocess then pads nothing)."""
-    common: dict[str, Any] = {"batch_size": batch_size, "training": training, "seed": seed}
+    common: dict[str, Any] = {"batch_size": batch_size, "training": training, "seed": seed, "replicas": replicas}
     if modality == "text" and not preprocess.pad_values:
         if "text_pair" in examples.dataset().element_spec:
             raise UserError("text_pair: this backbone reads one text; for pairs take one that is given tokens (minilm, bert)")

@@ -18,9 +18,14 @@ CHUNK = 1024  # texts tokenised at a time: enough for speed, little memory
 
 
 def tokenize(examples: Examples, preprocess: Tokenize) -> Columns:
-    """`examples` with their `text` (and `text_pair`) columns replaced by ragged columns of token ids and masks."""
+    """`examples` with their `text` (and `text_pair`) columns replaced by ragged columns of token ids and masks.
+
+    Examples that have been through this are returned as they are.
+    """
     if not isinstance(examples, Columns):
         examples = _in_memory(examples)
+    if "padding_mask" in examples.inputs:
+        return examples
     texts = examples.inputs["text"]
     pairs = examples.inputs.get("text_pair")
     ragged: dict[str, list[Any]] = {}

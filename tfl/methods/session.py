@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import platform
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -17,6 +19,7 @@ from tfl.config import UserError, dump, plain
 from tfl.data.examples import Examples
 from tfl.data.pipeline import Batches, prepare, stream_seed
 from tfl.data.splits import Splits
+from tfl.data.text import tokenize
 from tfl.interrupt import Interrupt
 from tfl.phases import Phase
 from tfl.report import PhaseReport, Report
@@ -25,7 +28,7 @@ from tfl.tasks import Task
 
 
 class Session:
-    """One run while it runs. A context: it listens to Ctrl-C, and tells where unfinished work lies."""
+    """One run while it runs. A context: it sets seed, determinism and strategy, and restores Keras's dtype policy."""
 
     def __init__(self, config: Any, out: str | Path | None) -> None:
         from rich.console import Console
@@ -34,7 +37,7 @@ class Session:
         self.console = Console(soft_wrap=True)
         self.seconds: dict[str, float] = {}
         self.interrupt = Interrupt()
-        self._tokenised: dict[int, Batches] = {}
+        self._batches: weakref.WeakKeyDictionary[Examples, Batches] = weakref.WeakKeyDictionary()
         self._epochs = 0
 
     def __enter__(self) -> Session:
@@ -43,12 +46,16 @@ class Session:
         keras.utils.set_random_seed(self.config.seed)
         if self.config.deterministic:
             tf.config.experimental.enable_op_determinism()
+        # TensorFlow's rewriting of sums and products goes through hash tables, whose order changes with each process.
+        tf.config.optimizer.set_experimental_options({"arithmetic_optimization": not self.config.deterministic})
         self.strategy = distribute.strategy(self.config.distribute)
-        self.interrupt.__enter__()
+        self._policy = keras.config.dtype_policy()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.interrupt.__exit__()
+        from tfl.lazy import keras
+
+        keras.config.set_dtype_policy(self._policy)
 
     def stage(self, name: str, call: Callable[..., Any], *args: Any) -> Any:
         """`call(*args)`, its seconds counted for the stage `name`."""
@@ -87,20 +94,31 @@ class Session:
 
     def batches(self, backbone: Any, examples: Examples, training: bool = False, number: int = 0) -> Batches:
         """The batches of `examples`, for phase `number` where they train; texts are tokenised once a run."""
-        import dataclasses
-
         config = self.config
-        if id(examples) not in self._tokenised:
-            self._tokenised[id(examples)] = prepare(
+        if examples not in self._batches:
+            self._batches[examples] = prepare(
                 examples,
                 backbone.preprocess,
                 modality=backbone.modality,
                 batch_size=config.data.batch_size,
                 resize=config.data.resize,
                 augment=config.augment,
+                replicas=self.strategy.num_replicas_in_sync,
             )
         seed = stream_seed(config.seed, number)
-        return dataclasses.replace(self._tokenised[id(examples)], training=training, seed=seed)
+        return dataclasses.replace(self._batches[examples], training=training, seed=seed)
+
+    def tokenised(self, splits: Splits, backbone: Any) -> Splits:
+        """`splits` with their texts tokenised; images as they are."""
+        if backbone.modality != "text" or not backbone.preprocess.pad_values:
+            return splits
+        train, validation = (tokenize(part, backbone.preprocess) for part in (splits.train, splits.validation))
+        return dataclasses.replace(splits, train=train, validation=validation)
+
+    def declare(self, model: Any, backbone: Any, phase: Phase) -> None:
+        """Makes trainable what `phase` declares; adapters are variables, which the strategy has to own."""
+        with self.strategy.scope():
+            models.set_trainable(model, backbone, phase.trainable, phase.batch_norm)
 
     def phase(
         self,
@@ -139,7 +157,7 @@ class Session:
             callbacks=[*callbacks, *([] if quiet else self._watchers(number, phase, stream))],
             interrupt=self.interrupt,
         )
-        self._epochs += len(fit.epochs)
+        self._epochs += 0 if quiet else len(fit.epochs)
         trained = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
         return PhaseReport(
             trainable=plain(phase.trainable),

@@ -74,7 +74,7 @@ def check(config: finetune.Config) -> Any:
 def _phases(session: Session, config: Any, backbone: Any, splits: Any) -> Iterator[PhaseCheck]:
     model, made = finetune.assemble(session, config, backbone, splits)
     for number, phase in enumerate(config.phases):
-        models.set_trainable(model, backbone, phase.trainable, phase.batch_norm)
+        session.declare(model, backbone, phase)
         stream = session.batches(backbone, splits.train, training=True, number=number)
         with session.strategy.scope():
             groups = models.groups(model, backbone, phase)
