@@ -1,7 +1,7 @@
 # make train   the default job: MiniLM fine-tuned on the earnings-call sentences that come with tfl
 # make test    everything that tests need, and the tests
 # make lint    ruff and mypy
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 

@@ -26,7 +26,7 @@ LAYERS = (
     ("config", "lazy"),
 )
 LEVEL = {name: len(LAYERS) - place for place, names in enumerate(LAYERS) for name in names}
-SIDEWAYS = {("report", "terminal"), ("data", "__init__")}
+SIDEWAYS = {("report", "terminal")}
 """Neighbours of one layer that may know each other: the report shows itself through the terminal's tables."""
 
 

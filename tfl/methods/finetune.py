@@ -82,11 +82,15 @@ def default_phases(scratch: bool, modality: str, blocks: int, steps: int) -> tup
 
 
 def text_phases(steps: int) -> tuple[Phase, ...]:
-    """The head, then all of the backbone, for as many epochs as make about 250 updates, at `steps` an epoch."""
+    """The head, then all of the backbone, for as many epochs as make about 250 updates, at `steps` an epoch.
+
+    The last epoch is kept: the learning rate has come down to 0 by then, and the validation split of a small set is too
+    small to tell its epochs apart.
+    """
     epochs = min(max(math.ceil(250 / steps), 2), 6)
     return (
         Phase(trainable="head", epochs=1, learning_rate=1e-3),
-        Phase(trainable="all", epochs=epochs, learning_rate=1e-4, layer_decay=0.9),
+        Phase(trainable="all", epochs=epochs, learning_rate=1e-4, layer_decay=0.9, keep="last"),
     )
 
 
