@@ -64,10 +64,12 @@ if TYPE_CHECKING:
     import keras_hub
     import pandas as pd
     import tensorflow as tf
+    import tensorflow_datasets
 else:
     keras = _Lazy("keras")
     keras_hub = _Lazy("keras_hub")
     pd = _Lazy("pandas")
     tf = _Lazy("tensorflow")
+    tensorflow_datasets = _Lazy("tensorflow_datasets")
 
-__all__ = ["keras", "keras_hub", "pd", "tf"]
+__all__ = ["keras", "keras_hub", "pd", "tensorflow_datasets", "tf"]

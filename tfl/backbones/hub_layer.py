@@ -11,10 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import keras
-import tensorflow as tf
-
 from tfl.config import UserError
+from tfl.lazy import keras, tf
 
 
 @keras.saving.register_keras_serializable(package="tfl")

@@ -84,7 +84,7 @@ def read(config: Config, seed: int = 0) -> Records:
 
 def _builder(config: Config) -> Any:
     """The builder of the prepared data set, which is downloaded and prepared first where it is not there."""
-    import tensorflow_datasets as tfds
+    from tfl.lazy import tensorflow_datasets as tfds
 
     folder = prepared_folder(Path(config.name).expanduser())
     if folder is not None:
@@ -178,7 +178,7 @@ def _split_specs(builder: Any, config: Config) -> dict[str, str]:
 
 def _features(builder: Any, config: Config) -> tuple[str | None, list[str], str]:
     """The names of the image feature or the text features, and of the label feature; given, or guessed by type."""
-    import tensorflow_datasets as tfds
+    from tfl.lazy import tensorflow_datasets as tfds
 
     features = dict(sorted(builder.info.features.items()))  # the file has them in another order each time it is read
     for name in (config.image, config.text, config.text_pair, config.label):
@@ -211,7 +211,7 @@ def _listed(features: dict[str, Any]) -> str:
 
 def _labels(raw: list[Any], feature: Any) -> Labels:
     """Labels by the type of their feature; class names are those of the feature."""
-    import tensorflow_datasets as tfds
+    from tfl.lazy import tensorflow_datasets as tfds
 
     if isinstance(feature, tfds.features.ClassLabel):
         return read_labels([None if _unlabelled(value) else int(value) for value in raw], "classification", feature.names)
@@ -235,7 +235,7 @@ def _unlabelled(value: Any) -> bool:
 def _opener(builder: Any, spec: str, names: dict[str, str], label: str | None = None) -> Callable[[], tf.data.Dataset]:
     """A function that opens the split: dicts of inputs by our names, images encoded; with `label`, that and the id
     too."""
-    import tensorflow_datasets as tfds
+    from tfl.lazy import tensorflow_datasets as tfds
 
     features = dict.fromkeys(names.values(), True) | ({label: True} if label else {})
     skip = {"image": tfds.decode.SkipDecoding()}
