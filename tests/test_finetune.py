@@ -211,7 +211,7 @@ def saved_model(folder: Path, name: str, values: list[Any]) -> np.ndarray:
         f"if {name!r} == 'images': values = [open(v, 'rb').read() for v in values]\n"
         f"serve = tf.saved_model.load({str(folder)!r}).signatures['serving_default']\n"
         f"print(json.dumps(serve({name}=tf.constant(values))['probabilities'].numpy().tolist()))\n"
-        "assert 'keras' not in sys.modules or 'tfl' not in sys.modules\n"
+        "assert 'tfl' not in sys.modules and 'keras_hub' not in sys.modules\n"
     )
     done = subprocess.run([sys.executable, "-c", code], input=json.dumps(values), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
