@@ -36,6 +36,13 @@ Trainable = str | Last | Lora
 """`head`, `all`, `{last: N}`, `{lora: RANK}`, or the name or pattern of a block: that block and all above it."""
 
 
+def in_words(trainable: Trainable) -> str:
+    """`trainable` as the terminal shows it: `head`, `last 2`, `lora 4`."""
+    if isinstance(trainable, str):
+        return trainable
+    return f"last {trainable.last}" if isinstance(trainable, Last) else f"lora {trainable.lora}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Phase:
     """One stretch of training: what is trainable, for how long, at which learning rates."""

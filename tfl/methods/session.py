@@ -21,7 +21,7 @@ from tfl.data.pipeline import Batches, prepare, stream_seed
 from tfl.data.splits import Splits
 from tfl.data.text import tokenize
 from tfl.interrupt import Interrupt
-from tfl.phases import Phase
+from tfl.phases import Phase, in_words
 from tfl.report import PhaseReport, Report
 from tfl.run import CONFIG, PREDICTIONS, Facts, Run, save
 from tfl.tasks import Task
@@ -177,8 +177,7 @@ class Session:
     def _watchers(self, number: int, phase: Phase, stream: Batches) -> list[Any]:
         from tfl.progress import ProgressBar, TensorBoard
 
-        declared = phase.trainable if isinstance(phase.trainable, str) else " ".join(map(str, _words(phase.trainable)))
-        title = f"phase {number + 1}/{len(self.config.phases)} {declared}"
+        title = f"phase {number + 1}/{len(self.config.phases)} {in_words(phase.trainable)}"
         return [
             ProgressBar(title, phase.epochs, len(stream), self.console),
             TensorBoard(self.directory / "logs", self._epochs),
@@ -237,10 +236,6 @@ class Session:
             tasks=dict(made),
         )
         return save(self.directory, config, model, backbone.preprocess, facts, report)
-
-
-def _words(trainable: Any) -> list[Any]:
-    return [word for item in plain(trainable).items() for word in item]
 
 
 def free_directory(out: str | Path | None, config: Any) -> Path:

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 
 from tfl import models
-from tfl.config import plain
 from tfl.methods import finetune
 from tfl.methods.session import Session
-from tfl.phases import Phase
+from tfl.phases import Phase, in_words
 from tfl.step import Stepper
 from tfl.training import Supervised
 
@@ -55,7 +54,7 @@ def check(config: finetune.Config) -> Any:
     for number, item in enumerate(checked, start=1):
         table.add_row(
             str(number),
-            _words(item.phase.trainable),
+            in_words(item.phase.trainable),
             f"{item.blocks[0]} … {item.blocks[-1]}" if item.blocks else "–",
             f"{item.trainable_parameters:,}",
             f"{item.seconds_a_step * 1000:,.0f}",
@@ -92,11 +91,6 @@ def _phases(session: Session, config: Any, backbone: Any, splits: Any) -> Iterat
             seconds_a_step=float(np.median(seconds[1:])),
             steps=len(stream),
         )
-
-
-def _words(trainable: Any) -> str:
-    declared = plain(trainable)
-    return declared if isinstance(declared, str) else " ".join(f"{key} {value}" for key, value in declared.items())
 
 
 def _peak() -> float:
