@@ -16,6 +16,7 @@ from tests import tiny
 from tfl import distribute, models, predict
 from tfl.batch_norm import reestimate
 from tfl.config import UserError
+from tfl.cut import cut
 from tfl.interrupt import Interrupt
 from tfl.phases import Last, Phase
 from tfl.tasks.classification import Classification
@@ -35,7 +36,7 @@ def fit(backbone: Any, model: Any, phase: Phase, rows: Any = None, **fields: Any
     strategy = fields.pop("strategy", None) or distribute.strategy("cpu")
     stream = fields.pop("stream", None) or tiny.batches(rows or tiny.examples(), training=True, seed=1)
     groups = models.groups(model, backbone, phase)
-    return fit_phase(models.cut(model), {"train": stream}, Supervised(TASKS), groups, phase, strategy=strategy, **fields)
+    return fit_phase(cut(model), {"train": stream}, Supervised(TASKS), groups, phase, strategy=strategy, **fields)
 
 
 def validator(model: Any, rows: Any) -> Any:
@@ -145,10 +146,21 @@ def test_dropout_of_a_frozen_part_is_off() -> None:
     backbone, model = made()
     models.set_trainable(model, backbone, "block3")
     images = {"image": np.random.default_rng(0).random((4, 16, 16, 3), np.float32)}
-    part = models.cut(model)
+    part = cut(model)
     np.testing.assert_array_equal(part(images, training=True)["label"], part(images, training=True)["label"])
     models.set_trainable(model, backbone, "block2")  # dropout is at the end of block 2
-    part = models.cut(model)
+    part = cut(model)
+    assert not np.array_equal(part(images, training=True)["label"], part(images, training=True)["label"])
+
+
+def test_dropout_of_the_head_is_on_where_the_head_alone_trains() -> None:
+    keras.utils.set_random_seed(0)
+    backbone = tiny.backbone()
+    model = models.build(backbone, {"label": Classification(class_names=("dark", "bright"), dropout=0.5)})
+    models.set_trainable(model, backbone, "head")
+    images = {"image": np.random.default_rng(0).random((4, 16, 16, 3), np.float32)}
+    part = cut(model)
+    assert [tensor.shape for tensor in part.frozen.outputs] == [(None, 16)]
     assert not np.array_equal(part(images, training=True)["label"], part(images, training=True)["label"])
 
 
@@ -158,7 +170,7 @@ def test_a_cut_model_is_the_model(trainable: str) -> None:
     models.set_trainable(model, backbone, trainable)
     images = {"image": np.random.default_rng(0).random((4, 16, 16, 3), np.float32)}
     whole = model(images, training=False)["label"]
-    np.testing.assert_array_equal(models.cut(model)(images, training=False)["label"], whole)
+    np.testing.assert_array_equal(cut(model)(images, training=False)["label"], whole)
 
 
 def test_the_same_seed_gives_the_same_weights() -> None:
@@ -233,7 +245,7 @@ def test_batch_norm_statistics_are_those_of_the_weights_as_they_are() -> None:
     models.set_trainable(model, backbone, "all", batch_norm="train")
     rows = tiny.examples(24)
     stream = tiny.batches(rows, batch_size=24)
-    reestimate(models.cut(model), stream, distribute.strategy("cpu"))
+    reestimate(cut(model), stream, distribute.strategy("cpu"))
     images = next(iter(stream.epoch()))["image"]
     convolved = keras.ops.convert_to_numpy(model.get_layer("block1_conv")(images))
     layer = model.get_layer("block1_bn")
@@ -250,7 +262,7 @@ cpus = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpus[0], [tf.config.LogicalDeviceConfiguration()] * 2)
 import keras, numpy as np
 from tests import tiny
-from tests.test_training import TASKS, Phase, Supervised, distribute, fit_phase, models, predict
+from tests.test_training import TASKS, Phase, Supervised, cut, distribute, fit_phase, models, predict
 from tfl.batch_norm import reestimate
 
 def losses(strategy, batch_norm):
@@ -264,7 +276,7 @@ def losses(strategy, batch_norm):
     phase = Phase(trainable="all", epochs=2, learning_rate=0.01, layer_decay=0.9, ema=0.9, optimizer="sgd")
     models.set_trainable(model, backbone, "all", batch_norm)
     stream = tiny.batches(tiny.examples(42), training=True)
-    result = fit_phase(models.cut(model), {"train": stream}, Supervised(TASKS), models.groups(model, backbone, phase), phase,
+    result = fit_phase(cut(model), {"train": stream}, Supervised(TASKS), models.groups(model, backbone, phase), phase,
                        strategy=strategy)
     logits = predict.Forward(model, strategy)(tiny.batches(tiny.examples(21)))["label"]
     return [epoch["loss"] for epoch in result.epochs], logits

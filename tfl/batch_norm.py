@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from tfl.cut import Cut
 from tfl.data.pipeline import Batches
 from tfl.lazy import tf
-from tfl.models import Cut, batch_norms
+from tfl.models import batch_norms
 
 BATCHES = 50  # enough for a mean and a variance; more changes the third digit
 

@@ -1,4 +1,4 @@
-"""From a backbone and tasks to one Keras model, and from there to the part that trains and the part that does not."""
+"""From a backbone and tasks to one Keras model; what of it trains, and what of it moved."""
 
 from __future__ import annotations
 
@@ -37,87 +37,6 @@ def set_trainable(
         if id(layer) not in own:
             layer.trainable = True
     backbone.unfreeze("none" if trainable == "head" else trainable, batch_norm=batch_norm)
-
-
-@dataclass(frozen=True)
-class Part:
-    """A stretch of a functional model's graph, run on tensors without making a Keras model of it.
-
-    (`keras.Model(intermediate, output)` would do the same, but rewires the inputs that both parts share, after which
-    the whole model can no longer be saved.)
-    """
-
-    inputs: Sequence[Any]
-    """KerasTensors that the part starts from."""
-    outputs: Sequence[Any]
-    """KerasTensors that it yields."""
-    nodes: Sequence[Any]
-    """The calls between them, in order."""
-
-    def __call__(self, tensors: Sequence[Any], *, training: bool) -> list[Any]:
-        """The values of `outputs` for `tensors`, the values of `inputs`."""
-        values = {id(key): tensor for key, tensor in zip(self.inputs, tensors, strict=True)}
-        for node in self.nodes:
-            args, kwargs = node.arguments.fill_in(values)
-            if getattr(node.operation, "_call_has_training_arg", False):
-                kwargs["training"] = training
-            results = keras.tree.flatten(node.operation(*args, **kwargs))
-            values.update((id(key), result) for key, result in zip(node.outputs, results, strict=True))
-        return [values[id(key)] for key in self.outputs]
-
-
-@dataclass(frozen=True)
-class Cut:
-    """A model in two parts at the frontier: the last tensors that no trainable variable shapes.
-
-    `frozen` goes from the model's inputs to the frontier, `upper` from there to the model's outputs; their composition
-    is the model, to the last bit. Where nothing can be cut off, `frozen` has no nodes and hands the inputs on.
-    """
-
-    model: keras.Model
-    frozen: Part
-    upper: Part
-
-    def __call__(self, inputs: Mapping[str, Any], *, training: bool) -> Any:
-        """The model's outputs for `inputs`, a dict of batched tensors; the frozen part always runs as in inference."""
-        return self.from_frontier(self.to_frontier(inputs), training=training)
-
-    def to_frontier(self, inputs: Mapping[str, Any]) -> list[Any]:
-        """The frontier's tensors for `inputs`, a dict of batched tensors."""
-        return self.frozen([inputs[key.name] for key in self.frozen.inputs], training=False)
-
-    def from_frontier(self, tensors: Sequence[Any], *, training: bool) -> Any:
-        """The model's outputs for the frontier's tensors."""
-        return keras.tree.pack_sequence_as(self.model.output, self.upper(tensors, training=training))
-
-
-def cut(model: keras.Model) -> Cut:
-    """`model` cut where its frozen part ends, found by reachability from the trainable variables.
-
-    A layer is live when it has trainable variables or when any of its inputs comes from a live layer; the frontier is
-    what live layers, and the outputs, take from the others.
-    """
-    live: set[int] = set()  # ids of the tensors that a trainable variable shapes
-    frontier: dict[int, Any] = {}
-    below, above = [], []
-    for node in _nodes(model):
-        tensors = list(node.arguments.keras_tensors)
-        if getattr(node.operation, "trainable_variables", ()) or any(id(tensor) in live for tensor in tensors):
-            above.append(node)
-            live.update(id(tensor) for tensor in node.outputs)
-            frontier.update((id(tensor), tensor) for tensor in tensors if id(tensor) not in live)
-        else:
-            below.append(node)
-    outputs = keras.tree.flatten(model.output)
-    frontier.update((id(tensor), tensor) for tensor in outputs if id(tensor) not in live)
-    edge = list(frontier.values())
-    return Cut(model, Part(keras.tree.flatten(model.input), edge, below), Part(edge, outputs, above))
-
-
-def _nodes(model: keras.Model) -> list[Any]:
-    """The calls of a functional model's layers, from input to output."""
-    depths = sorted(model._nodes_by_depth, reverse=True)
-    return [node for depth in depths for node in model._nodes_by_depth[depth] if not node.is_input]
 
 
 def variables(model: keras.Model) -> list[Any]:

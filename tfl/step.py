@@ -7,8 +7,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from tfl.cut import Cut
 from tfl.lazy import keras, tf
-from tfl.models import Cut, Group
+from tfl.models import Group
 from tfl.optimizers import optimizer
 from tfl.phases import Phase
 

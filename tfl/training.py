@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from tfl.config import UserError
+from tfl.cut import Cut
 from tfl.data.pipeline import Batches
 from tfl.interrupt import Interrupt
 from tfl.lazy import keras, tf
-from tfl.models import Cut, Group, statistics
+from tfl.models import Group, statistics
 from tfl.phases import Phase
 from tfl.step import Objective, Stepper
 from tfl.tasks import Task

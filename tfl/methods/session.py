@@ -16,6 +16,7 @@ import numpy as np
 
 from tfl import distribute, evaluate, models, predict
 from tfl.config import UserError, dump, plain
+from tfl.cut import cut
 from tfl.data.examples import Examples
 from tfl.data.pipeline import Batches, prepare, stream_seed
 from tfl.data.splits import Splits
@@ -136,7 +137,7 @@ class Session:
         from tfl.batch_norm import reestimate
         from tfl.training import Supervised, fit_phase
 
-        part = models.cut(model)
+        part = cut(model)
         groups = models.groups(model, backbone, phase)
         before = models.snapshot(model)
         forward = predict.Forward(model, self.strategy)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tfl import models
+from tfl.cut import cut
 from tfl.methods import finetune
 from tfl.methods.session import Session
 from tfl.phases import Phase, in_words
@@ -77,7 +78,7 @@ def _phases(session: Session, config: Any, backbone: Any, splits: Any) -> Iterat
         stream = session.batches(backbone, splits.train, training=True, number=number)
         with session.strategy.scope():
             groups = models.groups(model, backbone, phase)
-            step = Stepper(models.cut(model), Supervised(made), groups, phase, len(stream), session.strategy)
+            step = Stepper(cut(model), Supervised(made), groups, phase, len(stream), session.strategy)
         data = session.strategy.experimental_distribute_dataset(stream.epoch().repeat())
         seconds = []
         for _, batch in zip(range(STEPS + 1), data, strict=False):
