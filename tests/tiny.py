@@ -9,6 +9,7 @@ import numpy as np
 
 from tfl.backbones import Backbone, Block, ImagePreprocess, WeightsReport
 from tfl.data import Columns
+from tfl.data.examples import digest, digests
 from tfl.data.pipeline import Batches, ImageBatches
 
 SIZE = 16
@@ -47,7 +48,9 @@ def examples(count: int = 40, seed: int = 0) -> Columns:
     labels = np.arange(count, dtype=np.int64) % 2
     images = np.clip(random.normal(90 + 70 * labels[:, None, None, None], 40, (count, SIZE, SIZE, 3)), 0, 255)
     ids = np.asarray([f"{place:04}" for place in range(count)], object)
-    return Columns(ids=ids, inputs={"image": images.astype(np.uint8)}, labels=labels, digests=ids.astype("S32"))
+    images = images.astype(np.uint8)
+    hashed = digests(digest(image.tobytes()) for image in images)
+    return Columns(ids=ids, inputs={"image": images}, labels=labels, digests=hashed)
 
 
 def batches(rows: Columns, **fields: Any) -> Batches:

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests import tiny
 from tfl.config import UserError
 from tfl.data import randaugment
-from tfl.data.augment import Augment, augment, example_seed, mix
+from tfl.data.augment import Augment, augment, example_numbers, example_seed, mix
+from tfl.data.examples import digests
 
 NONE = Augment(flip=False, crop=1.0, color=0.0)
 EVERYTHING = Augment(vertical_flip=True, hue=0.1, rotate=20, randaugment=2)
@@ -69,6 +71,35 @@ def test_example_seeds_differ_by_run_epoch_and_example() -> None:
     assert len(seeds) == 60
     in_graph = tf.data.Dataset.range(5).map(lambda i: example_seed(2, 3, i))
     np.testing.assert_array_equal(list(in_graph)[4], example_seed(2, 3, 4))
+
+
+def test_example_numbers_are_of_the_content() -> None:
+    hashed = digests([b"f" * 32, b"0" * 32, b"00000000000000a" + b"7" * 17])
+    assert example_numbers(hashed).tolist() == [2**60 - 1, 0, 10]
+    assert example_numbers(hashed).dtype == np.int64
+    seeds = [example_seed(0, 0, number) for number in example_numbers(hashed)]
+    batch = {"image": tf.zeros([2, 4, 4, 3]), "label": tf.constant([0, 1])}
+    weights = [mix(batch, seed, Augment(mixup=1.0))["mix_weight"].numpy().tolist() for seed in seeds]
+    assert len({tuple(weight) for weight in weights}) == 3  # the largest number doesn't run over in `mix`
+
+
+def test_an_example_looks_the_same_wherever_it_is() -> None:
+    """In another order, another split or on its own, an example has the same view in the same epoch."""
+    rows = tiny.examples(12)
+    options = {"training": True, "seed": 3, "augment": Augment()}
+
+    def views(places: list[int], epoch: int) -> dict[int, np.ndarray]:
+        seen = {}
+        for batch in tiny.batches(rows.take(np.array(places)), batch_size=5, **options).epoch(epoch):
+            seen |= {places[index]: image for index, image in zip(batch["index"], batch["image"].numpy(), strict=True)}
+        return seen
+
+    everything = views(list(range(12)), epoch=1)
+    assert len(everything) == 12
+    for places in ([11, 3, 7, 0], [5], list(range(11, -1, -1))):
+        for place, image in views(places, epoch=1).items():
+            np.testing.assert_array_equal(image, everything[place])
+    assert np.abs(views([5], epoch=2)[5] - everything[5]).max() > 0.01
 
 
 # --- geometry ---------------------------------------------------------------------------------------------------------

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from tfl.config import require
 from tfl.data import randaugment
 from tfl.lazy import tf
@@ -60,10 +62,21 @@ class Augment:
         return self.mixup > 0 or self.cutmix > 0
 
 
-def example_seed(seed: int | tf.Tensor, epoch: int | tf.Tensor, index: int | tf.Tensor) -> tf.Tensor:
-    """The seed, [2] int64, of one example in one epoch of a run; distinct for all epochs below 1,000,003."""
+def example_numbers(digests: np.ndarray) -> np.ndarray:
+    """A number for each example made of its content, whatever split, fold or order it is in: [N] int64, 0 to 2^60 - 1.
+
+    `digests`: [N] S32, as in `Columns`.
+    """
+    return np.array([int(digest[:15], 16) for digest in digests.tolist()], np.int64)
+
+
+def example_seed(seed: int | tf.Tensor, epoch: int | tf.Tensor, number: int | tf.Tensor) -> tf.Tensor:
+    """The seed, [2] int64, of one example in one epoch of a run; distinct for all epochs below 1,000,003.
+
+    `number`: of `example_numbers`.
+    """
     high = tf.cast(seed, tf.int64) * 1_000_003 + tf.cast(epoch, tf.int64)
-    return tf.stack([high, tf.cast(index, tf.int64)])
+    return tf.stack([high, tf.cast(number, tf.int64)])
 
 
 def augment(image: tf.Tensor, seed: tf.Tensor, config: Augment) -> tf.Tensor:
@@ -165,7 +178,7 @@ def mix(batch: dict[str, Any], seed: tf.Tensor, config: Augment) -> dict[str, An
     """
     if not config.mixes:
         return batch
-    # Below zero, where no index of an example is, so that no example shares its draws with a batch.
+    # Below zero, where no number of an example is, so that no example shares its draws with a batch.
     seed = tf.stack([tf.cast(seed[0], tf.int64), -8 * (1 + tf.cast(seed[1], tf.int64))])
     image = batch["image"]
     partner = tf.argsort(tf.random.stateless_uniform(tf.shape(image)[:1], _with(seed, 0), alg="philox"))

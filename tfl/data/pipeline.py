@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,13 @@ class Batches:
         options.deterministic = True
         return data.with_options(options).prefetch(tf.data.AUTOTUNE)
 
+    def in_order(self, view: int | None = None) -> tf.data.Dataset:
+        """The batches in the order of the examples; with `view`, each example as it is augmented in that epoch."""
+        data = replace(self, training=view is not None)._batch(self.examples.dataset(), view or 0)
+        options = tf.data.Options()
+        options.deterministic = True
+        return data.with_options(options).prefetch(tf.data.AUTOTUNE)
+
     def _shared_out(self, data: tf.data.Dataset, skip: int) -> tf.data.Dataset:
         """`data` without a rest that is too small to give each replica an example, or with that rest made up."""
         rest = len(self.examples) % self.batch_size
@@ -89,21 +97,29 @@ class ImageBatches(Batches):
     """Height and width in pixels."""
     resize: Resize = "crop"
     augment: Augment | None = None
+    reduced: bool = False
+    """Whether a large JPEG is decoded at the scale that is needed (`image.decode_reduced`), not in full."""
+
+    @cached_property
+    def _numbers(self) -> tf.Tensor:
+        """[N] int64: what each example's augmentation is drawn from, in host memory."""
+        with tf.init_scope(), tf.device("CPU:0"):
+            return tf.constant(augmentation.example_numbers(self.examples.digests))
 
     def _batch(self, data: tf.data.Dataset, epoch: int) -> tf.data.Dataset:
         augment = self.augment if self.training else None
+        numbers = self._numbers if augment is not None else None
 
         def one(example: dict[str, Any]) -> dict[str, Any]:
-            loaded = images.load(example)
-            image = images.resize(loaded["image"], self.size, self.resize)
-            if augment is not None:
-                seed = augmentation.example_seed(self.seed, epoch, example["index"])
-                image = augmentation.augment(image, seed, augment)
-            return {**loaded, "image": image}
+            loaded = images.load_resized(example, self.size, self.resize, self.reduced)
+            if augment is None:
+                return loaded
+            seed = augmentation.example_seed(self.seed, epoch, tf.gather(numbers, example["index"]))
+            return {**loaded, "image": augmentation.augment(loaded["image"], seed, augment)}
 
         def whole(batch: dict[str, Any]) -> dict[str, Any]:
             if augment is not None and (augment.mixup or augment.cutmix):
-                seed = augmentation.example_seed(self.seed, epoch, batch["index"][0])
+                seed = augmentation.example_seed(self.seed, epoch, tf.gather(numbers, batch["index"][0]))
                 batch = augmentation.mix(batch, seed, augment)
             return {**batch, "image": self.preprocess(batch["image"])}
 
@@ -197,9 +213,10 @@ def prepare(
     seed: int = 0,
     augment: Augment | None = None,
     replicas: int = 1,
+    reduced: bool = False,
 ) -> Batches:
     """The batches of `examples` for a backbone whose `preprocess` this is; texts are tokenised here, once,
-    unless the backbone does it (its preprocess then pads nothing)."""
+    unless the backbone does it (its preprocess then pads nothing). `reduced`: as in `ImageBatches`."""
     common: dict[str, Any] = {"batch_size": batch_size, "training": training, "seed": seed, "replicas": replicas}
     if modality == "text" and not preprocess.pad_values:
         if "text_pair" in examples.dataset().element_spec:
@@ -208,5 +225,11 @@ def prepare(
     if modality == "text":
         return TextBatches(examples=tokenize(examples, preprocess), pad_values=preprocess.pad_values, **common)
     return ImageBatches(
-        examples=examples, preprocess=preprocess, size=preprocess.size, resize=resize, augment=augment, **common
+        examples=examples,
+        preprocess=preprocess,
+        size=preprocess.size,
+        resize=resize,
+        augment=augment,
+        reduced=reduced,
+        **common,
     )
