@@ -37,8 +37,9 @@ def smooth(height: int, width: int, seed: int = 0) -> np.ndarray:
 
 def both(data: bytes, size: tuple[int, int], mode: image.Resize) -> tuple[np.ndarray, np.ndarray]:
     """The image resized after a full and after a reduced decode."""
-    example = {"image": tf.constant(data)}
-    return tuple(image.load_resized(example, size, mode, reduced)["image"].numpy() for reduced in (False, True))
+    full = image.resize(image.decode(tf.constant(data)), size, mode)
+    reduced = image.load_resized({"image": tf.constant(data)}, size, mode, reduced=True)["image"]
+    return full.numpy(), reduced.numpy()
 
 
 def difference(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float]:
@@ -113,12 +114,11 @@ def test_what_is_not_shifted_at_the_far_edge_either() -> None:
     np.testing.assert_allclose(where, 840 / 903 * SIZE[1], atol=0.01)
 
 
-@pytest.mark.parametrize("excess", range(1, 16, 2))
-def test_padding_begins_at_the_same_pixel(excess: int) -> None:
-    white = encode(np.full((320 + excess, 1800, 3), 255.0))
-    full, reduced = both(white, SIZE, "pad")
-    np.testing.assert_array_equal(full.any(-1), reduced.any(-1))
-    assert not full.any(-1).all()
+def test_padding_begins_at_the_same_pixel() -> None:
+    for height in range(321, 371, 2):  # of some, what is stored behind the picture reaches the middle of a black row
+        full, reduced = both(encode(np.full((height, 1800, 3), 255.0)), SIZE, "pad")
+        np.testing.assert_array_equal(full.any(-1), reduced.any(-1))
+        assert not full.any(-1).all()
 
 
 # --- what it leaves alone ---------------------------------------------------------------------------------------------
