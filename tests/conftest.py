@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+CACHE = tempfile.TemporaryDirectory(prefix="tfl-test-")
+os.environ["TFL_CACHE"] = CACHE.name
+"""Tests and the processes that they start have a store of their own."""
 
 WORDS = [
     "sales",

@@ -40,7 +40,7 @@ def fit(backbone: Any, model: Any, phase: Phase, rows: Any = None, **fields: Any
 
 
 def validator(model: Any, rows: Any) -> Any:
-    forward = predict.Forward(model, distribute.strategy("cpu"))
+    forward = predict.Forward(cut(model), distribute.strategy("cpu"))
     return lambda: predict.watched(TASKS, forward(tiny.batches(rows)), rows.labels)
 
 
@@ -278,7 +278,7 @@ def losses(strategy, batch_norm):
     stream = tiny.batches(tiny.examples(42), training=True)
     result = fit_phase(cut(model), {"train": stream}, Supervised(TASKS), models.groups(model, backbone, phase), phase,
                        strategy=strategy)
-    logits = predict.Forward(model, strategy)(tiny.batches(tiny.examples(21)))["label"]
+    logits = predict.Forward(cut(model), strategy)(tiny.batches(tiny.examples(21)))["label"]
     return [epoch["loss"] for epoch in result.epochs], logits
 
 one, two = distribute.strategy("cpu"), distribute.strategy("mirrored")

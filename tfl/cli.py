@@ -76,6 +76,12 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("run", metavar="RUN")
     export.add_argument("--out", metavar="DIR", help="where to (default: RUN/export)")
 
+    cache = _command(commands, "cache", _cache, "the store of frozen features: what is in it, whether it is whole; clear it")
+    cache.add_argument("what", choices=("list", "info", "verify", "clear"))
+    cache.add_argument("keys", nargs="*", metavar="KEY", help="entries, by the beginnings of their keys (clear: or --all)")
+    cache.add_argument("--all", action="store_true", help="with clear: every entry")
+    cache.add_argument("--directory", metavar="DIR", help="of the store (default: TFL_CACHE, or the user's cache folder)")
+
     listing = _command(commands, "list", _list, "list what there is")
     listing.add_argument("what", choices=("backbones", "sources", "presets"))
     return parser
@@ -199,6 +205,26 @@ def _export(arguments: argparse.Namespace) -> None:
     folder = arguments.out or run.directory / "export"
     check_folder("--out", folder, empty=True)
     print(run.export(folder))
+
+
+def _cache(arguments: argparse.Namespace) -> int:
+    from tfl.config import UserError
+    from tfl.features import shown
+    from tfl.features.store import Store
+    from tfl.terminal import console
+
+    store = Store(Path(arguments.directory) if arguments.directory else None)
+    if arguments.all and arguments.what != "clear":
+        raise UserError("--all: it goes with clear")
+    if arguments.what == "clear" and arguments.all == bool(arguments.keys):
+        raise UserError("clear: name the keys of the entries to remove (`tfl cache list`), or --all")
+    chosen = store.named(arguments.keys) if arguments.keys else store.infos()
+    if arguments.what == "clear":
+        return shown.clear(store, chosen)
+    if arguments.what == "verify":
+        return shown.verify(store, chosen)
+    console().print(shown.listed(store, chosen) if arguments.what == "list" else shown.described(store, chosen))
+    return 0
 
 
 def _list(arguments: argparse.Namespace) -> None:

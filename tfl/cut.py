@@ -36,6 +36,11 @@ class Part:
         return [values[id(key)] for key in self.outputs]
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """What a batch calls the part's inputs, where they are a model's."""
+        return tuple(tensor.name for tensor in self.inputs)
+
+    @property
     def layers(self) -> list[Any]:
         """The layers that the part calls, each once, in order."""
         found = {id(node.operation): node.operation for node in self.nodes}
@@ -87,8 +92,16 @@ class Cut:
                 reached.update((id(tensor), tensor) for tensor in node.outputs)
             else:
                 rest.append(node)
-        taken = [tensor for node in rest for tensor in node.arguments.keras_tensors] + list(self.frozen.outputs)
-        edge = list({id(tensor): tensor for tensor in taken if id(tensor) in reached}.values())
+        edge = _edge(reached, rest, self.frozen.outputs)
+        for node in reversed(lower.copy()):  # to pool once more what is there anyway is cheaper than to keep both
+            known = {id(tensor) for tensor in edge}
+            sources = {id(tensor) for tensor in node.arguments.keras_tensors}
+            if {id(tensor) for tensor in node.outputs} & known and sources <= known and not _has_weights(node.operation):
+                lower.remove(node)
+                rest.insert(0, node)
+                edge = _edge({key: tensor for key, tensor in reached.items() if key in known}, rest, self.frozen.outputs)
+                made = {id(tensor) for tensor in node.outputs}
+                edge = [tensor for tensor in edge if id(tensor) not in made]
         names = tuple(f"frozen_{place}" for place in range(len(edge)))
         start = Part(self.frozen.inputs, edge, lower)
         return start, Cut(self.model, Part(edge, self.frozen.outputs, rest), self.upper, names)
@@ -114,20 +127,31 @@ def cut(model: keras.Model) -> Cut:
     outputs = keras.tree.flatten(model.output)
     frontier.update((id(tensor), tensor) for tensor in outputs if id(tensor) not in live)
     edge = list(frontier.values())
-    inputs = keras.tree.flatten(model.input)
-    return Cut(model, Part(inputs, edge, below), Part(edge, outputs, above), tuple(key.name for key in inputs))
+    frozen = Part(keras.tree.flatten(model.input), edge, below)
+    return Cut(model, frozen, Part(edge, outputs, above), frozen.names)
+
+
+def _edge(reached: Mapping[int, Any], rest: Sequence[Any], outputs: Sequence[Any]) -> list[Any]:
+    """Those of the tensors `reached`, by id, that the calls `rest` take or that are `outputs`, each once."""
+    taken = [*(tensor for node in rest for tensor in node.arguments.keras_tensors), *outputs]
+    return list({id(tensor): tensor for tensor in taken if id(tensor) in reached}.values())
+
+
+def _has_weights(operation: Any) -> bool:
+    return bool(getattr(operation, "weights", ()))
 
 
 def _trains(operation: Any) -> bool:
     """Whether `operation` has trainable variables, or is a layer which is not frozen and draws at random in training.
 
-    The dropout of a head has no variables and belongs to what trains all the same.
+    The dropout of a head has no variables and belongs to what trains all the same, even at a rate of 0: what is stored
+    must not depend on it.
     """
     if getattr(operation, "trainable_variables", ()):
         return True
     if not isinstance(operation, keras.layers.Layer) or not operation.trainable:
         return False
-    return any(hasattr(layer, "seed_generator") for layer in operation._flatten_layers())
+    return any(hasattr(layer, "seed_generator") or hasattr(layer, "rate") for layer in operation._flatten_layers())
 
 
 def _nodes(model: keras.Model) -> list[Any]:

@@ -11,17 +11,18 @@ from typing import Any
 import numpy as np
 
 from tfl.config import UserError, did_you_mean
-from tfl.data.examples import Columns, Modality, strings
+from tfl.cut import Cut
+from tfl.data.examples import Columns, Modality, digest, digests, strings
 from tfl.data.pipeline import Batches
-from tfl.lazy import keras, pd, tf
+from tfl.lazy import pd, tf
 from tfl.tasks import Task
 
 
 class Forward:
-    """A model's logits over batches, as in inference, on any strategy; traced once."""
+    """A model's logits over batches that its cut takes, as in inference, on any strategy; traced once."""
 
-    def __init__(self, model: keras.Model, strategy: Any) -> None:
-        self._model, self._strategy = model, strategy
+    def __init__(self, cut: Cut, strategy: Any) -> None:
+        self._cut, self._strategy = cut, strategy
         self._function = tf.function(self._distributed, reduce_retracing=True, autograph=False)
 
     def __call__(self, batches: Batches) -> dict[str, np.ndarray]:
@@ -42,7 +43,7 @@ class Forward:
         return gather(index, axis=0), {name: gather(values, axis=0) for name, values in logits.items()}
 
     def _replica(self, batch: Mapping[str, Any]) -> Any:
-        return batch["index"], self._model({name: batch[name] for name in self._model.input}, training=False)
+        return batch["index"], self._cut(batch, training=False)
 
 
 def watched(tasks: Mapping[str, Task], logits: Mapping[str, np.ndarray], labels: np.ndarray | None) -> dict[str, float]:
@@ -104,8 +105,8 @@ class Given:
             more = [f"  … and {len(reasons) - 5} more"] if len(reasons) > 5 else []
             raise UserError("\n".join(["there is nothing to predict: no example could be read", *reasons[:5], *more]))
         inputs = {name: _chosen(values, kept) for name, values in self.inputs.items()}
-        return Columns(ids=strings(self.ids[place] for place in kept), inputs=inputs, labels=None,
-                       digests=np.zeros(len(kept), "S32"))  # fmt: skip
+        ids = strings(self.ids[place] for place in kept)
+        return Columns(ids=ids, inputs=inputs, labels=None, digests=_digests(inputs))
 
     def merged(self, result: pd.DataFrame) -> pd.DataFrame:
         """`result`, the table of the readable examples, with a row for each example, and `error` where one has none."""
@@ -117,6 +118,18 @@ class Given:
         front = pd.DataFrame({"id": self.ids, **self.shown})
         clash = [name for name in self.shown if name in result.columns]
         return pd.concat([front.drop(columns=clash), result], axis=1)
+
+
+def _digests(inputs: Mapping[str, Any]) -> np.ndarray:
+    """Of the content of each example, as a source gives them; by them features that are there already are found."""
+    if "path" in inputs:
+        from tfl.data.files import hash_files
+
+        return digests(found if isinstance(found, bytes) else b"" for found in hash_files(list(inputs["path"])))
+    if "image" in inputs:
+        return digests(digest(image.tobytes()) for image in inputs["image"])
+    rows = zip(*(inputs[name] for name in ("text", "text_pair") if name in inputs), strict=True)
+    return digests(digest(*(text.encode("utf-8", "surrogatepass") for text in row)) for row in rows)
 
 
 def _chosen(values: Any, places: list[int]) -> np.ndarray:

@@ -13,8 +13,12 @@ from typing import Any
 from tfl import config as configs
 from tfl import evaluate, predict
 from tfl.config import UserError
+from tfl.cut import Cut, cut
 from tfl.data.config import Resize
 from tfl.data.examples import Modality
+from tfl.data.pipeline import Batches
+from tfl.features.config import Features
+from tfl.features.extract import Extracted, Extractor, Request
 from tfl.lazy import keras, pd, tf
 from tfl.predict import Forward
 from tfl.report import Report
@@ -128,15 +132,28 @@ class Run:
         return {name: own.get(name) if is_table else None for name in ("text", "text_pair", "image")}
 
     @cached_property
+    def _whole(self) -> Cut:
+        return cut(self.model)
+
+    @cached_property
     def _forward(self) -> Forward:
-        return Forward(self.model, tf.distribute.get_strategy())
+        return Forward(self._whole, tf.distribute.get_strategy())
+
+    def _extract(self, batches: Batches) -> Extracted:
+        """`batches` as rows of the feature store, where it has all of them, or else as they are."""
+        config = self.report.config.get("features")
+        extractor = Extractor(Features(**config) if config else None, say=lambda _: None)
+        return extractor.find(Request(cut=self._whole, blocks=(), streams={"rows": batches}, exact=True))
 
     def _predictions(self, rows: Any) -> dict[str, Any]:
         from tfl.data.pipeline import prepare
 
         facts = self.facts
         batches = prepare(rows, self.preprocess, modality=facts.modality, batch_size=facts.batch_size, resize=facts.resize)
-        logits = self._forward(batches)
+        found = self._extract(batches)
+        is_whole = found.cut is self._whole
+        forward = self._forward if is_whole else Forward(found.cut, tf.distribute.get_strategy())
+        logits = forward(found.streams["rows"])
         return {name: keras.ops.convert_to_numpy(task.predictions(logits[name])) for name, task in facts.tasks.items()}
 
     def _measure(self, rows: Any) -> dict[str, Any]:

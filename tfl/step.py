@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -30,8 +31,16 @@ class Objective(Protocol):
         """
 
 
+def _now() -> Any:
+    """Seconds, float64, when this runs in a graph; TensorFlow's own operation is forbidden in deterministic runs."""
+    return tf.ensure_shape(tf.numpy_function(time.perf_counter, [], tf.float64), [])
+
+
 class Stepper:
-    """One training step of a phase, traced for the variables that are trainable when it is made."""
+    """The training steps of a phase, traced for the variables that are trainable when it is made.
+
+    Several steps run in one call, batches are fetched within it: a step on a small head takes less time than a call.
+    """
 
     def __init__(
         self, model: Cut, objective: Objective, groups: Sequence[Group], phase: Phase, steps: int, strategy: Any
@@ -52,24 +61,37 @@ class Stepper:
             for v in self.variables
             if phase.ema
         ]
-        self._losses: list[float] = []
-        self._function = tf.function(self._distributed, reduce_retracing=True, autograph=False)
+        self._function = tf.function(self._steps, reduce_retracing=True, autograph=False)
 
-    def __call__(self, batches: Mapping[str, Any]) -> dict[str, float]:
-        """Trains on one global batch; the loss, and how many examples (and tokens) it had."""
-        done = {name: float(value) for name, value in self._function(batches).items()}
-        self._losses.append(done["loss"])
-        return done
+    def __call__(self, iterators: Mapping[str, Any], count: int = 1) -> dict[str, np.ndarray]:
+        """Trains on `count` global batches of `iterators`, one of each stream a step.
 
-    def mean_loss(self) -> float:
-        """The mean loss of the steps since this was last asked."""
-        mean = float(np.mean(self._losses)) if self._losses else float("nan")
-        self._losses = []
-        return mean
+        For each step, `[count]`: its loss, how many examples (and tokens) it had, and the seconds that it waited for its
+        batches. Which steps share a call changes nothing.
+        """
+        return {name: values.numpy() for name, values in self._function(iterators, tf.constant(count)).items()}
 
-    def _distributed(self, batches: Mapping[str, Any]) -> dict[str, Any]:
-        parts = self.strategy.run(self._replica, args=(batches,))
-        return {name: self.strategy.reduce("SUM", part, axis=None) for name, part in parts.items()}
+    def _steps(self, iterators: Mapping[str, Any], count: Any) -> dict[str, Any]:
+        names = ("loss", "examples", "waiting", *(["tokens"] if self._counts_tokens(iterators) else []))
+        found = {name: tf.TensorArray(tf.float32, count) for name in names}
+
+        def step(number: Any, found: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+            start = _now()
+            with tf.control_dependencies([start]):
+                batches = {name: next(iterator) for name, iterator in iterators.items()}
+            with tf.control_dependencies(tf.nest.flatten(batches, expand_composites=True)):
+                waiting = tf.cast(_now() - start, tf.float32)
+            parts = self.strategy.run(self._replica, args=(batches,))
+            sums = {name: self.strategy.reduce("SUM", part, axis=None) for name, part in parts.items()}
+            values = {**sums, "waiting": waiting}
+            return number + 1, {name: array.write(number, values[name]) for name, array in found.items()}
+
+        _, found = tf.while_loop(lambda number, _: number < count, step, (0, found), parallel_iterations=1)
+        return {name: array.stack() for name, array in found.items()}
+
+    @staticmethod
+    def _counts_tokens(iterators: Mapping[str, Any]) -> bool:
+        return "padding_mask" in next(iter(iterators.values())).element_spec
 
     def _replica(self, batches: Mapping[str, Any]) -> dict[str, Any]:
         replicas = self.strategy.num_replicas_in_sync

@@ -84,6 +84,7 @@ def fit_phase(
     keeper = Keeper(phase, stepper)
     watchers = keras.callbacks.CallbackList(list(callbacks), model=model.model)
     interrupt = interrupt or Interrupt()
+    pace = _Pace(one_by_one=any(map(_watches_steps, callbacks)))
     model.model.stop_training = False
     history: list[dict[str, float]] = []
     training = waiting = examples = 0.0
@@ -93,26 +94,26 @@ def fit_phase(
         watchers.on_epoch_begin(epoch)
         for metric in objective.metrics:
             metric.reset_state()
-        clock = _Clock()
-        for number, batches in enumerate(clock.timed(_epoch(streams, epoch, steps, strategy))):
-            watchers.on_train_batch_begin(number)
-            done = stepper(batches)
-            if not np.isfinite(done["loss"]):
-                raise UserError(_not_finite(done["loss"], epoch, number, streams, strategy, batches))
-            examples += done["examples"]
-            watchers.on_train_batch_end(number, done)
+        began = time.perf_counter()
+        losses = []
+        for first, done in _epoch(stepper, streams, epoch, steps, watchers, pace):
+            _check_finite(done["loss"], epoch, first, streams)
+            losses += done["loss"].tolist()
+            examples, waiting = examples + done["examples"].sum(), waiting + done["waiting"].sum()
+            for place in range(len(done["loss"])):
+                watchers.on_train_batch_end(first + place, {name: float(values[place]) for name, values in done.items()})
             if interrupt.wanted:
                 break
-        training, waiting = training + clock.since_start(), waiting + clock.waiting
+        training += time.perf_counter() - began
         if interrupt.wanted and keeper.best_epoch:  # an epoch cut short counts only where there is no whole one
             stopped = "interrupted"
             break
-        logs = {"loss": stepper.mean_loss(), **{metric.name: float(metric.result()) for metric in objective.metrics}}
+        logs = {"loss": float(np.mean(losses)), **{metric.name: float(metric.result()) for metric in objective.metrics}}
         with stepper.averaged():
             validation = validate() if validate else {}
             logs |= {f"val_{name}": value for name, value in validation.items()}
             keeper.offer(epoch + 1, validation or logs)
-        history.append({"epoch": epoch + 1, **logs, "seconds": clock.since_start()})
+        history.append({"epoch": epoch + 1, **logs, "seconds": time.perf_counter() - began})
         watchers.on_epoch_end(epoch, logs)
         if interrupt.wanted:
             stopped = "interrupted"
@@ -132,46 +133,63 @@ def fit_phase(
     )
 
 
-def _epoch(streams: Mapping[str, Batches], epoch: int, steps: int, strategy: Any) -> Iterator[dict[str, Any]]:
-    """The batches of each step of an epoch, `{stream: batch}`, distributed over the strategy's replicas."""
+def _epoch(
+    stepper: Stepper, streams: Mapping[str, Batches], epoch: int, steps: int, watchers: Any, pace: _Pace
+) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+    """Trains for an epoch: after each call, the number of its first step and what its steps gave."""
     first, *others = streams
     data = {first: streams[first].epoch(epoch)}
     data |= {name: streams[name].epoch(epoch).repeat() for name in others}
-    iterators = {name: iter(strategy.experimental_distribute_dataset(part)) for name, part in data.items()}
-    for _ in range(steps):
-        yield {name: next(iterator) for name, iterator in iterators.items()}
+    iterators = {name: iter(stepper.strategy.experimental_distribute_dataset(part)) for name, part in data.items()}
+    done = 0
+    while done < steps:
+        count = min(pace.count, steps - done)
+        for number in range(done, done + count):
+            watchers.on_train_batch_begin(number)
+        began = time.perf_counter()
+        result = stepper(iterators, count)
+        pace.took(time.perf_counter() - began, count)
+        yield done, result
+        done += count
 
 
-def _not_finite(
-    loss: float, epoch: int, step: int, streams: Mapping[str, Batches], strategy: Any, batches: Mapping[str, Any]
-) -> str:
-    lines = [f"the loss became {loss} in epoch {epoch + 1}, step {step + 1}, on these examples:"]
-    for name, batch in batches.items():
-        places = np.concatenate([np.asarray(part) for part in strategy.experimental_local_results(batch["index"])])
-        ids = [str(streams[name].examples.ids[place]) for place in places]
+class _Pace:
+    """How many steps a call has: as many as take a fifth of a second, so that the terminal and Ctrl-C stay prompt."""
+
+    SECONDS = 0.2
+
+    def __init__(self, one_by_one: bool) -> None:
+        self.count = 1
+        self._calls, self._one_by_one = 0, one_by_one
+
+    def took(self, seconds: float, count: int) -> None:
+        """Takes note of a call; the first one traces, and says nothing."""
+        self._calls += 1
+        if self._calls > 1 and not self._one_by_one:
+            self.count = int(np.clip(self.SECONDS * count / max(seconds, 1e-6), 1, 4 * count))
+
+
+def _watches_steps(callback: Any) -> bool:
+    """Whether a callback of the user's wants to see the model after every single step."""
+    if type(callback).__module__.startswith("tfl."):
+        return False
+    hooks = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
+    return any(getattr(type(callback), hook) is not getattr(keras.callbacks.Callback, hook) for hook in hooks)
+
+
+def _check_finite(losses: np.ndarray, epoch: int, first: int, streams: Mapping[str, Batches]) -> None:
+    """Raises `UserError` where one of `losses`, of the steps from number `first` on, is not a finite number."""
+    broken = np.flatnonzero(~np.isfinite(losses))
+    if not len(broken):
+        return
+    step = first + int(broken[0])
+    lines = [f"the loss became {losses[broken[0]]} in epoch {epoch + 1}, step {step + 1}, on these examples:"]
+    for name, stream in streams.items():
+        batch = next(iter(stream.epoch(epoch, skip=step % len(stream))))
+        ids = [str(stream.examples.ids[place]) for place in batch["index"].numpy()]
         lines.append(f"  {name}: {', '.join(ids[:8])}{f' and {len(ids) - 8} more' if len(ids) > 8 else ''}")
     lines.append("lower the learning rate (phases.N.learning_rate), set clip_norm, or train in float32 (precision: float32)")
-    return "\n".join(lines)
-
-
-class _Clock:
-    """Seconds since the start, and those of them spent waiting for the next batch."""
-
-    def __init__(self) -> None:
-        self.start = time.perf_counter()
-        self.waiting = 0.0
-
-    def since_start(self) -> float:
-        return time.perf_counter() - self.start
-
-    def timed(self, batches: Iterator[Any]) -> Iterator[Any]:
-        while True:
-            before = time.perf_counter()
-            batch = next(batches, None)
-            self.waiting += time.perf_counter() - before
-            if batch is None:
-                break
-            yield batch
+    raise UserError("\n".join(lines))
 
 
 class Keeper:

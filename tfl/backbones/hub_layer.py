@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import shutil
 import tempfile
@@ -77,6 +78,11 @@ class HubLayer(keras.layers.Layer):
                 self._track_variable(
                     keras.Variable(variable, dtype=variable.dtype.name, trainable=trainable, autocast=False, name=name)
                 )
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """A digest of what the module computes, apart from its weights."""
+        return hashlib.sha256(Path(self._files, "saved_model.pb").read_bytes()).hexdigest()
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """`inputs`: [N, h, w, 3] in 0 to 1, or [N] string; a frozen layer runs as in inference, whatever `training`

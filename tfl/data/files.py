@@ -21,8 +21,7 @@ def image_files(paths: Sequence[str | os.PathLike[str]], ids: Sequence[str]) -> 
     from tfl.data import image
 
     names = [os.fspath(path) for path in paths]
-    with ThreadPoolExecutor(max_workers=min(8, 2 * (os.cpu_count() or 1))) as pool:
-        hashed = list(pool.map(_hash, names))
+    hashed = hash_files(names)
     reasons = {place: result for place, result in enumerate(hashed) if isinstance(result, str)}
     present = [place for place in range(len(names)) if place not in reasons]
     for place, reason in image.unreadable([names[place] for place in present]):
@@ -35,6 +34,12 @@ def image_files(paths: Sequence[str | os.PathLike[str]], ids: Sequence[str]) -> 
         digests=digests(hashed[place] for place in keep if isinstance(hashed[place], bytes)),
     )
     return columns, keep, [Unreadable(ids[place], reason) for place, reason in sorted(reasons.items())]
+
+
+def hash_files(paths: Sequence[str]) -> list[bytes | str]:
+    """For each file the digest of its content, or why it cannot be read."""
+    with ThreadPoolExecutor(max_workers=min(8, 2 * (os.cpu_count() or 1))) as pool:
+        return list(pool.map(_hash, paths))
 
 
 def _hash(path: str) -> bytes | str:

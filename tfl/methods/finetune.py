@@ -15,10 +15,13 @@ import pydantic
 from tfl import backbones, data, distribute, models, tasks
 from tfl.backbones.config import Config as BackboneConfig
 from tfl.config import UserError, require
+from tfl.cut import cut
 from tfl.data.augment import Augment
 from tfl.data.examples import Examples
 from tfl.data.splits import Splits
 from tfl.distribute import Name as StrategyName
+from tfl.features.config import Features
+from tfl.features.extract import Extracted
 from tfl.methods.session import Session
 from tfl.phases import Last, Lora, Phase
 from tfl.run import Run
@@ -44,6 +47,8 @@ class Config:
     phases: tuple[Phase, ...] = ()
     """What trains, one phase after the other. Empty: the head, then the top of an image or all of a text backbone; with
     weights: none, all of it at once, BatchNorm included."""
+    features: Features | None = field(default_factory=Features)
+    """How what a phase leaves frozen is computed once and kept on disk; null: it runs in every epoch."""
     folds: int = 0
     """K-fold cross-validation over train and validation beside the run itself, for small sets; 0: none."""
     seed: int = 0
@@ -64,14 +69,16 @@ def resolve(config: Config, modality: str, blocks: int, examples: int) -> Config
     """`config` with its defaults made definite for `examples` to train on and a backbone that has `blocks` blocks."""
     steps = math.ceil(examples / config.data.batch_size)
     phases = config.phases or default_phases(config.backbone.weights == "none", modality, blocks, steps)
-    augment = config.augment
+    augment, features = config.augment, config.features
+    if features is not None and features.views == "auto":
+        features = dataclasses.replace(features, views=4 if isinstance(augment, Augment) else 1)
     if modality == "text":
         if isinstance(augment, Augment):
             raise UserError("augment: it changes images, but this backbone reads texts; leave it out")
         augment = None
     elif augment == "auto":
         augment = Augment(crop=0.8, color=0.0)
-    return dataclasses.replace(config, phases=phases, augment=augment)
+    return dataclasses.replace(config, phases=phases, augment=augment, features=features)
 
 
 def default_phases(scratch: bool, modality: str, blocks: int, steps: int) -> tuple[Phase, ...]:
@@ -176,15 +183,42 @@ def train(
 ) -> list[Any]:
     """Runs the phases one after the other and returns their reports; ends early where the user interrupted one."""
     batches = session.batches(backbone, splits.validation)
+    ahead = extract_ahead(session, config, backbone, model, splits)
     reports = []
     for number, phase in enumerate(config.phases):
         session.declare(model, backbone, phase)
         stream = session.batches(backbone, splits.train, training=True, number=number)
-        report = session.phase(number, phase, backbone, model, made, stream, batches, callbacks, quiet=quiet)
+        extracted = ahead.get(number) or session.extract(phase, backbone, model, stream, batches)
+        report = session.phase(number, phase, backbone, model, made, extracted, callbacks, quiet=quiet)
         reports.append(report)
         if report.stopped == "interrupted":
             break
     return reports
+
+
+def extract_ahead(session: Session, config: Config, backbone: Any, model: Any, splits: Splits) -> dict[int, Extracted]:
+    """Extracts first for the phase that trains most, so that what others leave frozen above that is computed from there.
+
+    A phase counts only where no phase before it trains what it leaves frozen.
+    """
+    trained: set[int] = set()
+    lowest: tuple[int, int] | None = None
+    for number, phase in enumerate(config.phases):
+        if isinstance(phase.trainable, Lora):  # adapters are made when their turn comes
+            break
+        session.declare(model, backbone, phase)
+        frozen = cut(model).frozen
+        if {id(variable) for variable in frozen.variables} & trained:
+            break
+        trained |= {id(variable) for variable in model.trainable_variables}
+        if lowest is None or len(frozen.nodes) < lowest[0]:
+            lowest = len(frozen.nodes), number
+    if lowest is None or lowest[1] == 0:
+        return {}
+    phase = config.phases[lowest[1]]
+    session.declare(model, backbone, phase)
+    stream = session.batches(backbone, splits.train, training=True, number=lowest[1])
+    return {lowest[1]: session.extract(phase, backbone, model, stream, session.batches(backbone, splits.validation))}
 
 
 def cross_validate(session: Session, config: Config, splits: Splits, callbacks: Sequence[Any]) -> dict[str, Any]:

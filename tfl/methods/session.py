@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import platform
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +16,12 @@ from tfl import distribute, evaluate, models, predict
 from tfl.config import UserError, dump, plain
 from tfl.cut import cut
 from tfl.data.examples import Examples
-from tfl.data.pipeline import Batches, prepare, stream_seed
+from tfl.data.pipeline import Batches, ImageBatches, prepare, stream_seed
 from tfl.data.splits import Splits
 from tfl.data.text import tokenize
+from tfl.features.extract import Extracted, Extractor, Request
 from tfl.interrupt import Interrupt
+from tfl.methods.facts import describe_data, hardware, versions
 from tfl.phases import Phase, in_words
 from tfl.report import PhaseReport, Report
 from tfl.run import CONFIG, PREDICTIONS, Facts, Run, save
@@ -38,6 +38,7 @@ class Session:
         self.console = Console(soft_wrap=True)
         self.seconds: dict[str, float] = {}
         self.interrupt = Interrupt()
+        self.extractor = Extractor(config.features, say=self.say, progress=self._progress, stop=lambda: self.interrupt.wanted)
         self._batches: weakref.WeakKeyDictionary[Examples, Batches] = weakref.WeakKeyDictionary()
         self._epochs = 0
 
@@ -93,8 +94,13 @@ class Session:
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / CONFIG).write_text(dump(config), encoding="utf-8")
 
-    def batches(self, backbone: Any, examples: Examples, training: bool = False, number: int = 0) -> Batches:
-        """The batches of `examples`, for phase `number` where they train; texts are tokenised once a run."""
+    def batches(
+        self, backbone: Any, examples: Examples, training: bool = False, number: int = 0, exact: bool = False
+    ) -> Batches:
+        """The batches of `examples`, for phase `number` where they train; texts are tokenised once a run.
+
+        `exact`: images are decoded in full, as in an export. Else a large one is decoded at the scale that is needed.
+        """
         config = self.config
         if examples not in self._batches:
             self._batches[examples] = prepare(
@@ -107,7 +113,8 @@ class Session:
                 replicas=self.strategy.num_replicas_in_sync,
             )
         seed = stream_seed(config.seed, number)
-        return dataclasses.replace(self._batches[examples], training=training, seed=seed)
+        batches = dataclasses.replace(self._batches[examples], training=training, seed=seed)
+        return dataclasses.replace(batches, reduced=not exact) if isinstance(batches, ImageBatches) else batches
 
     def tokenised(self, splits: Splits, backbone: Any) -> Splits:
         """`splits` with their texts tokenised; images as they are."""
@@ -128,33 +135,27 @@ class Session:
         backbone: Any,
         model: Any,
         made: Mapping[str, Task],
-        stream: Batches,
-        validation: Batches,
+        extracted: Extracted,
         callbacks: Sequence[Any],
         quiet: bool = False,
     ) -> PhaseReport:
-        """Trains one phase of `model`, whose trainable variables are set, and holds it to what it declared."""
-        from tfl.batch_norm import reestimate
+        """Trains one phase of `model`, whose trainable variables are set, and holds it to what it declared.
+
+        `extracted`: what it runs on, as `extract` gives it.
+        """
         from tfl.training import Supervised, fit_phase
 
-        part = cut(model)
         groups = models.groups(model, backbone, phase)
         before = models.snapshot(model)
-        forward = predict.Forward(model, self.strategy)
-
-        def validate() -> dict[str, float]:
-            if models.batch_norms(model):
-                reestimate(part, stream, self.strategy)
-            return predict.watched(made, forward(validation), validation.examples.labels)
-
+        stream = extracted.streams["train"]
         fit = fit_phase(
-            part,
+            extracted.cut,
             {"train": stream},
             Supervised(made, phase.label_smoothing),
             groups,
             phase,
             strategy=self.strategy,
-            validate=validate,
+            validate=self._validator(extracted, made),
             callbacks=[*callbacks, *([] if quiet else self._watchers(number, phase, stream))],
             interrupt=self.interrupt,
         )
@@ -173,7 +174,37 @@ class Session:
             examples_per_second=fit.examples_per_second,
             waiting=fit.waiting,
             moved=models.what_moved(model, before),
+            features=dict(extracted.facts),
         )
+
+    def extract(self, phase: Phase, backbone: Any, model: Any, stream: Batches, validation: Batches) -> Extracted:
+        """What `phase`, as it is declared in `model` now, runs on: what it leaves frozen is computed or read."""
+        features = self.config.features
+        views = features.views if features is not None and features.views != "auto" else 1
+        streams = {"train": stream, "validation": validation}
+        request = Request(
+            cut=cut(model), blocks=backbone.blocks, streams=streams, backbone=backbone.name, views=min(views, phase.epochs)
+        )
+        return self.extractor.extract(request)
+
+    def _validator(self, extracted: Extracted, made: Mapping[str, Task]) -> Callable[[], dict[str, float]]:
+        """What gives the results of the validation split as the model is now."""
+        from tfl.batch_norm import reestimate
+
+        part, validation = extracted.cut, extracted.streams["validation"]
+        forward = predict.Forward(part, self.strategy)
+
+        def validate() -> dict[str, float]:
+            if models.batch_norms(part.model):
+                reestimate(part, extracted.streams["train"], self.strategy)
+            return predict.watched(made, forward(validation), validation.examples.labels)
+
+        return validate
+
+    def _progress(self, what: str, total: int) -> Any:
+        from tfl.progress import counting
+
+        return counting(what, total, self.console)
 
     def _watchers(self, number: int, phase: Phase, stream: Batches) -> list[Any]:
         from tfl.progress import ProgressBar, TensorBoard
@@ -188,11 +219,15 @@ class Session:
         self, model: Any, made: Mapping[str, Task], backbone: Any, splits: Splits
     ) -> dict[str, dict[str, dict[str, Any]]]:
         """`{task: {split: metrics}}` for validation and test; keeps the test split's predictions for `finish`."""
-        forward = predict.Forward(model, self.strategy)
         results: dict[str, dict[str, Any]] = {name: {} for name in made}
         for split in ("validation", "test"):
             examples = getattr(splits, split)
-            logits = forward(self.batches(backbone, examples))
+            stream = {split: self.batches(backbone, examples, exact=split == "test")}
+            request = Request(
+                cut=cut(model), blocks=backbone.blocks, streams=stream, backbone=backbone.name, exact=split == "test"
+            )
+            extracted = self.extractor.extract(request)
+            logits = predict.Forward(extracted.cut, self.strategy)(extracted.streams[split])
             for name, task in made.items():
                 predictions = np.asarray(task.predictions(logits[name]))
                 results[name][split] = evaluate.evaluate(task.kind, examples.labels, predictions, task.class_names)
@@ -254,43 +289,3 @@ def free_directory(out: str | Path | None, config: Any) -> Path:
         number += 1
         folder = Path("runs") / f"{stem}-{when}-{number}"
     return folder
-
-
-def describe_data(splits: Splits) -> dict[str, Any]:
-    """What a report says of the data."""
-    return {
-        "fingerprint": splits.fingerprint,
-        "sizes": splits.sizes,
-        "class_counts": splits.class_counts,
-        "unreadable": [{"id": bad.id, "reason": bad.reason} for bad in splits.unreadable],
-        "duplicates": [list(pair) for pair in splits.duplicates],
-    }
-
-
-def versions() -> dict[str, str]:
-    """The releases of everything that can change a value."""
-    names = ("tfl", "tensorflow", "keras", "keras-hub", "tensorflow-text", "numpy")
-    found = {"python": platform.python_version()}
-    for name in names:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
-
-
-def hardware(strategy: Any) -> dict[str, Any]:
-    """What the run ran on."""
-    import os
-
-    from tfl.lazy import tf
-
-    gpus = [device.name for device in tf.config.list_physical_devices("GPU")]
-    return {
-        "machine": platform.machine(),
-        "system": platform.system(),
-        "cpus": os.cpu_count(),
-        "gpus": gpus,
-        "strategy": type(strategy).__name__,
-        "replicas": strategy.num_replicas_in_sync,
-    }

@@ -79,11 +79,11 @@ def _phases(session: Session, config: Any, backbone: Any, splits: Any) -> Iterat
         with session.strategy.scope():
             groups = models.groups(model, backbone, phase)
             step = Stepper(cut(model), Supervised(made), groups, phase, len(stream), session.strategy)
-        data = session.strategy.experimental_distribute_dataset(stream.epoch().repeat())
+        data = {"train": iter(session.strategy.experimental_distribute_dataset(stream.epoch().repeat()))}
         seconds = []
-        for _, batch in zip(range(STEPS + 1), data, strict=False):
+        for _ in range(STEPS + 1):
             start = time.perf_counter()
-            step({"train": batch})
+            step(data)
             seconds.append(time.perf_counter() - start)
         yield PhaseCheck(
             phase=phase,

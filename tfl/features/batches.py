@@ -1,0 +1,158 @@
+"""Batches that are read from the store in place of being computed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+
+from tfl.data.examples import Columns
+from tfl.data.lengths import batches_by_length
+from tfl.data.pipeline import Batches, stream_seed
+from tfl.features.shard import Shard, numpy_dtype
+from tfl.features.store import Entry, Place
+from tfl.lazy import tf
+
+OPEN_FILES = 128
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """Where the rows of a split are in one entry; the entry is kept as long as this is."""
+
+    entry: Entry
+    place: Place
+
+    @property
+    def shards(self) -> Sequence[Shard]:
+        """The entry's files."""
+        return self.entry.shards
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FeatureBatches(Batches):
+    """Batches of the stored tensors `frozen_0`, `frozen_1`, …; epoch e has the view number e of each example.
+
+    Tensors of texts are padded with zeros to the longest of the batch. (What stands behind the end of a text shapes
+    nothing: attention and pooling leave it out.)
+    """
+
+    examples: Columns
+    """Ids and labels alone."""
+    views: tuple[View, ...]
+    lengths: np.ndarray | None = None
+    """Tokens of each example, [N], where the stored tensors have an axis of tokens."""
+    max_tokens: int | None = None
+    dtypes: tuple[str, ...] = ()
+    """In which the model takes the stored tensors."""
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return len(self._positions(0))
+
+    def epoch(self, epoch: int = 0, skip: int = 0) -> tf.data.Dataset:
+        """The batches of an epoch from batch number `skip` on, as an uninterrupted epoch would have gone on."""
+        positions = self._positions(epoch)[skip:]
+        splits = np.cumsum([0, *map(len, positions)])
+        flat = np.concatenate(positions) if positions else np.empty(0, np.int64)
+        data = tf.data.Dataset.from_tensor_slices(tf.RaggedTensor.from_row_splits(flat, splits))
+        options = tf.data.Options()
+        options.deterministic = True
+        read = self._readers[epoch % len(self.views)]
+        return data.map(read, num_parallel_calls=2).with_options(options).prefetch(tf.data.AUTOTUNE)
+
+    @cached_property
+    def _readers(self) -> list[Any]:
+        """For each view, the function from positions to a batch; traced once, not in every epoch."""
+        labels = self.examples.labels
+
+        def reader(view: View) -> Any:
+            rows = Reader(view, self.lengths, self.dtypes)
+
+            def batch(index: Any) -> dict[str, Any]:
+                size = tf.shape(index)[0]
+                values = {**rows.tensors(index), "index": index, "share": tf.fill([size], 1.0 / tf.cast(size, tf.float32))}
+                return values if labels is None else {**values, "label": tf.gather(labels, index)}
+
+            return tf.function(batch, [tf.TensorSpec([None], tf.int64)], autograph=False)
+
+        return [reader(view) for view in self.views]
+
+    def _positions(self, epoch: int) -> list[np.ndarray]:
+        seed = stream_seed(self.seed, epoch) if self.training else None
+        common: dict[str, Any] = {"seed": seed, "replicas": self.replicas, "drop_remainder": self.drop_remainder}
+        lengths = self.lengths
+        if lengths is not None:
+            return batches_by_length(lengths, self.batch_size, max_tokens=self.max_tokens, **common)
+        return in_batches(len(self.examples), self.batch_size, **common)
+
+
+def in_batches(
+    count: int, batch_size: int, *, seed: int | None, replicas: int = 1, drop_remainder: bool = False
+) -> list[np.ndarray]:
+    """The positions of `count` examples in the batches of an epoch, in random order where there is a `seed`.
+
+    A last batch that has not one example for each replica is left out while training, and made up otherwise.
+    """
+    order = np.arange(count) if seed is None else np.random.default_rng(seed).permutation(count)
+    batches = [order[start : start + batch_size] for start in range(0, count, batch_size)]
+    if batches and len(batches[-1]) < batch_size and (drop_remainder or (seed is not None and len(batches[-1]) < replicas)):
+        batches.pop()
+    elif batches and len(batches[-1]) < replicas:
+        batches[-1] = np.resize(batches[-1], replicas)
+    return batches
+
+
+class Reader:
+    """Reads rows out of shards, by position in the split."""
+
+    def __init__(self, view: View, lengths: np.ndarray | None, dtypes: Sequence[str]) -> None:
+        self._view, self._lengths, self._dtypes = view, lengths, dtypes
+        first = view.shards[0]
+        self._columns = {name: first.columns[name] for name in sorted(first.columns)}
+        self._open = lru_cache(OPEN_FILES)(_File)
+
+    def tensors(self, index: Any) -> dict[str, Any]:
+        """`{name: [n, …]}` for `index`, [n] int64 positions; as an operation of a data set."""
+        read = tf.numpy_function(self.read, [index], [tf.as_dtype(name) for name in self._dtypes], stateful=False)
+        result = {}
+        for (name, column), tensor in zip(self._columns.items(), read, strict=True):
+            result[name] = tf.ensure_shape(tensor, [None, *([None] if column.ragged else []), *column.row])
+        return result
+
+    def read(self, index: np.ndarray) -> list[np.ndarray]:
+        """The rows at `index` of each column, in the order of the columns' names."""
+        place = self._view.place
+        shards, rows = place.shard[index], place.row[index]
+        longest = int(self._lengths[index].max()) if self._lengths is not None else 0
+        found = []
+        for (name, column), dtype in zip(self._columns.items(), self._dtypes, strict=True):
+            shape = (len(index), *([longest] if column.ragged else []), *column.row)
+            values = (np.zeros if column.ragged else np.empty)(shape, numpy_dtype(column.dtype))
+            flat = values.reshape(len(index), -1).view(np.uint8)
+            for into, number, row in zip(flat, shards, rows, strict=True):
+                part = self._view.shards[number]
+                own, start = part.columns[name], part.starts[row] if column.ragged else row
+                size = own.step * int(part.starts[row + 1] - start if column.ragged else 1)
+                self._open(part.path).read(into[:size], own.offset + int(start) * own.step)
+            found.append(values.astype(numpy_dtype(dtype), copy=False))
+        return found
+
+
+class _File:
+    """An open file, closed when nobody knows it any more."""
+
+    def __init__(self, path: Any) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY)
+
+    def __del__(self) -> None:
+        os.close(self._descriptor)
+
+    def read(self, into: np.ndarray, offset: int) -> None:
+        """Fills `into`, [n] uint8, from the byte `offset` on."""
+        if os.preadv(self._descriptor, [into.data], offset) != len(into):
+            raise OSError("a shard of the feature store is shorter than it was; `tfl cache verify` finds it")

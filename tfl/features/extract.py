@@ -1,0 +1,153 @@
+"""From a cut and the batches of its splits to what runs on stored activations: the frozen part once, then the rest."""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tfl.backbones.blocks import Block
+from tfl.cut import Cut
+from tfl.data.pipeline import Batches, ImageBatches
+from tfl.features.config import Features
+from tfl.features.fill import Filled
+from tfl.features.frontier import Frontier, frontiers
+from tfl.features.job import Job, Progress
+from tfl.features.rows import Rows
+from tfl.features.store import Store
+from tfl.features.words import size
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extracted:
+    """What a phase, or an evaluation, runs on."""
+
+    cut: Cut
+    streams: Mapping[str, Batches]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """For the report: up to which block activations are stored, what was computed and read, or why nothing is stored."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is to be extracted."""
+
+    cut: Cut
+    blocks: Sequence[Block]
+    """Those of the backbone, where the cut may go lower if the disk budget asks for it."""
+    streams: Mapping[str, Batches]
+    backbone: str = ""
+    """Its name, for people."""
+    views: int = 1
+    """Of the examples of training streams."""
+    exact: bool = False
+    """Whether a prediction is made of it: by TensorFlow, in float32."""
+
+
+class Extractor:
+    """Extracts features by way of one store."""
+
+    def __init__(
+        self,
+        config: Features | None,
+        *,
+        say: Callable[[str], None],
+        progress: Progress = lambda what, total: contextlib.nullcontext(lambda count: None),
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.config = config or Features()
+        self.off = config is None
+        self.store = Store(Path(self.config.directory) if self.config.directory else None, self.config.disk_budget)
+        self.say, self.progress, self.stop = say, progress, stop
+        self._rows: weakref.WeakKeyDictionary[Any, dict[bool, Rows]] = weakref.WeakKeyDictionary()
+        self._finished: list[Job] = []
+
+    def extract(self, request: Request) -> Extracted:
+        """The request's streams as batches of stored activations, and the cut that takes them; or both as they are, where
+        nothing is to be stored or can be. What the store does not have is computed.
+        """
+        try:
+            job, why = self.plan(request)
+            if job is None:
+                return _as_it_is(request, why)
+            self.store.make_room(job.needed())
+            filled = job.fill(self.say, self.progress, self.stop)
+            if self.stop():
+                return _as_it_is(request, "interrupted")
+            self._finished.append(job)
+            return self._done(job, filled)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            self.say(f"features: the store in {self.store.root} cannot be written ({reason}); this goes on without it")
+            return _as_it_is(request, f"the store cannot be written: {reason}")
+
+    def find(self, request: Request) -> Extracted:
+        """As `extract`, but nothing is computed: the store has all rows, or none is read."""
+        with contextlib.suppress(OSError):
+            job, _ = self.plan(request)
+            if job is not None and job.needed() == 0:
+                return self._done(job, [])
+        return _as_it_is(request, "the store does not have all of them")
+
+    def plan(self, request: Request) -> tuple[Job | None, str]:
+        """What `extract` would do: the job at the highest cut whose rows fit the budget, or None and why not."""
+        why = self._why_not(request)
+        for frontier in frontiers(request.cut, request.blocks) if not why else ():
+            found = frontier.problem() or ("" if frontier.worth_it() else "what is frozen is computed faster than it is read")
+            if not found:
+                job = self._job(frontier, request)
+                if self.store.fits(job.needed()):
+                    return job, ""
+                found = (
+                    f"features: the activations of {frontier.name} would take {size(job.needed())}, and the store may have "
+                    f"{size(self.store.room())} (features.disk_budget: {self.config.disk_budget})"
+                )
+                self.say(found)
+            why = why or found
+        return None, why or "nothing that the backbone computes is frozen"
+
+    def _why_not(self, request: Request) -> str:
+        if self.off:
+            return "features: null"
+        if request.exact and self.config.dtype != "float32":
+            return "a prediction is made of float32"
+        augments = [one.augment for one in request.streams.values() if isinstance(one, ImageBatches) and one.training]
+        if any(augment is not None and augment.mixes for augment in augments):
+            return "MixUp and CutMix mix images of a batch, which are new in every epoch"
+        return ""
+
+    def _job(self, frontier: Frontier, request: Request) -> Job:
+        rows = {name: self._rows_of(batches) for name, batches in request.streams.items()}
+        below = [job for job in self._finished if job.frontier.reaches(frontier)]
+        return Job(
+            self.config,
+            self.store,
+            frontier,
+            request.streams,
+            rows,
+            views=request.views,
+            exact=request.exact,
+            backbone=request.backbone,
+            below=max(below, key=lambda job: len(job.frontier.part.nodes), default=None),
+        )
+
+    def _done(self, job: Job, filled: Sequence[Filled]) -> Extracted:
+        streams, facts = job.result(filled)
+        if facts["computed"]:
+            self.say(
+                f"features: up to {facts['stored']}, {facts['computed']} computed by {facts['engine']} in "
+                f"{facts['seconds']:.1f} s, {facts['read']} read, {size(facts['bytes'])} more on disk"
+            )
+        return Extracted(cut=job.frontier.rest, streams=streams, facts=facts)
+
+    def _rows_of(self, batches: Batches) -> Rows:
+        """The rows of `batches`; the same object for the same examples, decoded in the same way: ids are found once."""
+        known = self._rows.setdefault(batches.examples, {})
+        return known.setdefault(getattr(batches, "reduced", False), Rows(batches))
+
+
+def _as_it_is(request: Request, why: str) -> Extracted:
+    return Extracted(cut=request.cut, streams=request.streams, facts={"stored": None, "why": why})

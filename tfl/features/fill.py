@@ -1,0 +1,122 @@
+"""Computes the rows that an entry does not have, shard by shard."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tfl.features.engine import Engine
+from tfl.features.frontier import Frontier
+from tfl.features.rows import Rows
+from tfl.features.shard import numpy_dtype
+from tfl.features.store import Entry
+from tfl.lazy import tf
+
+SHARD_ROWS = 256
+SHARD_BYTES = 64 << 20
+"""A shard is written when it has so many rows, or bytes: what a kill can lose."""
+
+
+@dataclass
+class Filled:
+    """What a filling cost."""
+
+    computed: int = 0
+    """Rows that were not there."""
+    bytes: int = 0
+    """That they take on disk."""
+    seconds: float = 0.0
+
+
+def fill(
+    entry: Entry,
+    frontier: Frontier,
+    rows: Rows,
+    feed: Callable[[list[np.ndarray]], Iterator[list[Any]]],
+    engine: Callable[[list[Any]], Engine],
+    *,
+    dtype: str,
+    say: Callable[[str], None],
+    advance: Callable[[int], None],
+    stop: Callable[[], bool],
+) -> Filled:
+    """Computes what of `rows` is not in `entry`, and writes it. Raises `OSError` where the disk is full.
+
+    `feed` gives the tensors for each batch of a plan; `engine` makes, from those of the first, what runs on them.
+    `advance` is told how many rows were finished; when `stop` says so, the filling ends after the shard it is at.
+    """
+    done = Filled()
+    if not (entry.find(rows.ids).shard < 0).any():
+        return done
+    started = time.perf_counter()
+    with entry.filling(lambda: say("features: another process computes them; waiting for it")), _plain_graphs():
+        ids, first = np.unique(rows.ids, return_index=True)  # the same example twice is one row
+        missing = np.sort(first[entry.find(ids).shard < 0])
+        plan = rows.plan(missing)
+        batches = feed(plan)
+        run: Engine | None = None
+        for shard in _shards(plan, rows, frontier, dtype):
+            if stop():
+                break
+            columns: list[list[np.ndarray]] = [[] for _ in frontier.ragged]
+            for positions in shard:
+                tensors = next(batches)
+                run = run or engine(tensors)
+                for column, values in zip(columns, run(tensors), strict=True):
+                    column.append(np.asarray(values)[: len(positions)])
+            positions = np.concatenate(shard)
+            lengths = None if rows.lengths is None or not any(frontier.ragged) else rows.lengths[positions]
+            done.bytes += entry.write(rows.ids[positions], _columns(columns, frontier, lengths, dtype), lengths)
+            done.computed += len(positions)
+            advance(len(positions))
+    done.seconds = time.perf_counter() - started
+    return done
+
+
+@contextlib.contextmanager
+def _plain_graphs() -> Iterator[None]:
+    """Within this context TensorFlow does not rewrite sums and products, which it does in another order in each process."""
+    options = tf.config.optimizer
+    before = options.get_experimental_options().get("arithmetic_optimization", True)
+    options.set_experimental_options({"arithmetic_optimization": False})
+    try:
+        yield
+    finally:
+        options.set_experimental_options({"arithmetic_optimization": before})
+
+
+def _shards(plan: list[np.ndarray], rows: Rows, frontier: Frontier, dtype: str) -> Iterator[list[np.ndarray]]:
+    """The batches of `plan` in the groups that one file holds each."""
+    fixed, token = frontier.row_bytes(dtype)
+    group: list[np.ndarray] = []
+    size = count = 0
+    for positions in plan:
+        tokens = 0 if rows.lengths is None else int(rows.lengths[positions].sum())
+        own = fixed * len(positions) + token * tokens
+        if group and (count + len(positions) > SHARD_ROWS or size + own > SHARD_BYTES):
+            yield group
+            group, size, count = [], 0, 0
+        group.append(positions)
+        size, count = size + own, count + len(positions)
+    if group:
+        yield group
+
+
+def _columns(columns: list[list[np.ndarray]], frontier: Frontier, lengths: np.ndarray | None, dtype: str) -> dict[str, Any]:
+    """What a shard holds under the names that a batch has, in `dtype`; texts cut to their own length."""
+    result: dict[str, Any] = {}
+    for place, (parts, ragged) in enumerate(zip(columns, frontier.ragged, strict=True)):
+        if parts[0].dtype == np.float32 and dtype != "float32":
+            parts = [part.astype(numpy_dtype(dtype)) for part in parts]
+        if ragged:
+            assert lengths is not None
+            each = [row for part in parts for row in part]
+            result[f"frozen_{place}"] = [row[:length] for row, length in zip(each, lengths, strict=True)]
+        else:
+            result[f"frozen_{place}"] = np.concatenate(parts)
+    return result

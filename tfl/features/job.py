@@ -1,0 +1,203 @@
+"""One extraction: a frontier, the rows of some splits, and the entries of the store that they are in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+
+from tfl.cut import Part
+from tfl.data.examples import Columns
+from tfl.data.pipeline import Batches
+from tfl.features import engine as engines
+from tfl.features import key
+from tfl.features.batches import FeatureBatches, Reader, View
+from tfl.features.config import Features
+from tfl.features.engine import Engine
+from tfl.features.fill import Filled, fill
+from tfl.features.frontier import Frontier
+from tfl.features.rows import Rows
+from tfl.features.store import Entry, Store
+
+Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+"""`(what, how many in all)`, and within the context a call for so many more that are done."""
+
+
+class _Unfit(Exception):
+    """The frozen part cannot be run by the engine that the rows are looked up under."""
+
+
+class Job:
+    """One extraction: a frontier, the streams, and the entries of the store that their rows are in."""
+
+    def __init__(
+        self,
+        config: Features,
+        store: Store,
+        frontier: Frontier,
+        streams: Mapping[str, Batches],
+        rows: Mapping[str, Rows],
+        *,
+        views: int,
+        exact: bool,
+        backbone: str = "",
+        below: Job | None = None,
+    ) -> None:
+        self.backbone, self._below = backbone, below
+        self.config, self.store, self.frontier, self.streams, self.rows = config, store, frontier, streams, rows
+        self.of_part = key.of_part(frontier.part)
+        self.views: dict[str, list[int | None]] = {
+            name: [None] if views == 1 or not one.training else list(range(views)) for name, one in streams.items()
+        }
+        self._entries: dict[str, Entry] = {}
+        self._known: dict[tuple[int, int | None, str], Entry] = {}
+        self._made: dict[int, Engine] = {}
+        self.engine = self._choose_engine(exact)
+
+    def _choose_engine(self, exact: bool) -> str:
+        """What rows are looked up under: TensorFlow where it has them all, for they are the most exact."""
+        wanted = "tensorflow" if exact else engines.choose(self.config.engine)
+        if wanted != "tensorflow" and self.config.engine == "auto":
+            self.engine = "tensorflow"
+            if self._missing() == 0:
+                return "tensorflow"
+        return wanted
+
+    def entry(self, rows: Rows, view: int | None) -> Entry:
+        """Where rows of one view are."""
+        known = self._known.get((id(rows), view, self.engine))
+        if known is None:
+            known = self._known[id(rows), view, self.engine] = self._find_entry(rows, view)
+        return known
+
+    def _find_entry(self, rows: Rows, view: int | None) -> Entry:
+        config = self.config
+        made = {
+            **self.of_part,
+            "rows": rows.describe(view, config.view_seed),
+            "dtype": config.dtype,
+            "environment": key.of_environment(self.engine, engines.version(self.engine)),
+        }
+        name = key.key_of(made)
+        if name not in self._entries:
+            shapes = [[str(size or "tokens") for size in tensor.shape[1:]] for tensor in self.frontier.part.outputs]
+            about = {"backbone": self.backbone, "up_to": self.frontier.name, "shapes": shapes, **made}
+            self._entries[name] = self.store.entry(name, about)
+        return self._entries[name]
+
+    def _each(self) -> list[tuple[Rows, int | None]]:
+        return [(rows, view) for name, rows in self.rows.items() for view in self.views[name]]
+
+    def _missing(self) -> int:
+        return sum(int((self.entry(rows, view).find(rows.ids).shard < 0).sum()) for rows, view in self._each())
+
+    def needed(self) -> int:
+        """Bytes on disk of what is not there yet."""
+        fixed, token = self.frontier.row_bytes(self.config.dtype)
+        total = 0
+        for rows, view in self._each():
+            missing = self.entry(rows, view).find(rows.ids).shard < 0
+            tokens = 0 if rows.lengths is None else int(rows.lengths[missing].sum())
+            total += fixed * int(missing.sum()) + token * tokens
+        return total
+
+    def fill(self, say: Callable[[str], None], progress: Progress, stop: Callable[[], bool]) -> list[Filled]:
+        """Computes what is not there; by TensorFlow, if the engine that was asked for cannot do it.
+
+        Raises `OSError` where the disk is full.
+        """
+        while True:
+            try:
+                return [self._fill(rows, view, say, progress, stop) for rows, view in self._each()]
+            except _Unfit:
+                self.engine = "tensorflow"
+
+    def _fill(
+        self, rows: Rows, view: int | None, say: Callable[[str], None], progress: Progress, stop: Callable[[], bool]
+    ) -> Filled:
+        entry = self.entry(rows, view)
+        if entry.damaged:
+            say(f"features: {entry.damaged} damaged files found in {entry.folder}; what they held is computed again")
+            entry.damaged = 0
+        missing = int((entry.find(rows.ids).shard < 0).sum())
+        if not missing:
+            return Filled()
+        below = self._rows_below(rows, view)
+        part = self.frontier.part if below is None or self._below is None else self._below.frontier.up_to(self.frontier)
+        seed, dtype = self.config.view_seed, self.config.dtype
+
+        def feed(plan: Sequence[np.ndarray]) -> Iterator[list[Any]]:
+            return rows.compute(plan, part.names, view, seed) if below is None else rows.read(plan, below)
+
+        def run(tensors: list[Any]) -> Engine:
+            return self._run(part, say, tensors)
+
+        with progress("features", missing) as advance:
+            return fill(entry, self.frontier, rows, feed, run, dtype=dtype, say=say, advance=advance, stop=stop)
+
+    def _rows_below(self, rows: Rows, view: int | None) -> Reader | None:
+        """The same rows at a lower cut, to go on from in place of the images or texts; None where they are not there.
+
+        TensorFlow's values for images are the same bits on either way. OpenVINO merges operations across a cut, and texts
+        differ in the last bit, so these are computed from the beginning.
+        """
+        below = self._below
+        if below is None or (self.engine, below.engine, self.config.dtype) != ("tensorflow", "tensorflow", "float32"):
+            return None
+        if rows.lengths is not None:
+            return None
+        if key.of_part(below.frontier.part) != below.of_part:  # it has been trained since
+            return None
+        entry = below.entry(rows, view)
+        place = entry.find(rows.ids)
+        return Reader(View(entry, place), None, below.frontier.dtypes) if (place.shard >= 0).all() else None
+
+    def _run(self, part: Part, say: Callable[[str], None], tensors: list[Any]) -> Engine:
+        """What runs `part` on tensors like these; made once."""
+        made = self._made.get(id(part))
+        if made is None:
+            asked = self.config.engine if self.engine == "openvino" else "tensorflow"
+            made = self._made[id(part)] = engines.make(lambda values: part(values, training=False), tensors, asked, say)
+        if made.name != self.engine:
+            raise _Unfit(self.engine)
+        return made
+
+    def result(self, filled: Sequence[Filled] = ()) -> tuple[dict[str, Batches], dict[str, Any]]:
+        """The streams, read from the entries, and what a report says of them."""
+        streams: dict[str, Batches] = {name: self._stream(name, rows) for name, rows in self.rows.items()}
+        computed = sum(one.computed for one in filled)
+        facts = {
+            "stored": self.frontier.name,
+            "engine": self.engine,
+            "views": max(len(views) for views in self.views.values()),
+            "computed": computed,
+            "read": sum(len(rows.ids) for rows, _ in self._each()) - computed,
+            "bytes": sum(one.bytes for one in filled),
+            "seconds": sum(one.seconds for one in filled),
+        }
+        return streams, facts
+
+    def _stream(self, name: str, rows: Rows) -> FeatureBatches:
+        batches = self.streams[name]
+        views = []
+        for view in self.views[name]:
+            entry = self.entry(rows, view)
+            place = entry.find(rows.ids)
+            if (place.shard < 0).any():
+                raise OSError("features that were just written are not there; something else clears the store")
+            views.append(View(entry, place))
+        examples = batches.examples
+        return FeatureBatches(
+            examples=Columns(ids=examples.ids, inputs={}, labels=examples.labels, digests=examples.digests),
+            batch_size=batches.batch_size,
+            training=batches.training,
+            seed=batches.seed,
+            replicas=batches.replicas,
+            drop_remainder=batches.drop_remainder,
+            views=tuple(views),
+            lengths=rows.lengths if any(self.frontier.ragged) else None,
+            max_tokens=getattr(batches, "max_tokens", None),
+            dtypes=self.frontier.dtypes,
+        )

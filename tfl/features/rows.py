@@ -1,0 +1,156 @@
+"""The examples of a split as rows of the store: their ids, and the batches of fixed shape in which they are computed.
+
+A batch's size and padding move a feature by about 1e-7; which examples share a batch of one shape, and where in it they
+stand, does not move it at all. So all batches have one size, and one padding for each length: the value of a row depends
+on the row alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+
+from tfl.config import plain
+from tfl.data import image as images
+from tfl.data.pipeline import Batches, ImageBatches, TextBatches
+from tfl.lazy import tf
+
+ROWS = 32
+"""Examples that are computed together."""
+TOKENS = 1024
+"""Tokens that are computed together, padding included; longer texts go one by one."""
+STEP = 8
+"""Tokens to whose multiples the texts of a batch are padded."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The examples of one split, in the order of the split."""
+
+    batches: Batches
+    """How they are read; order, training and seed do not matter here."""
+
+    @cached_property
+    def lengths(self) -> np.ndarray | None:
+        """Tokens of each text, [N]; None where the backbone takes no tokens."""
+        if not isinstance(self.batches, TextBatches):
+            return None
+        return np.asarray(self.batches.examples.inputs["padding_mask"].row_lengths())
+
+    @cached_property
+    def ids(self) -> np.ndarray:
+        """What tells the rows apart, [N] S32: digests of the images as they are decoded, or of the token ids."""
+        if isinstance(self.batches, TextBatches):
+            return _of_tokens(self.batches.examples.inputs)
+        digests = self.batches.examples.digests
+        if not (isinstance(self.batches, ImageBatches) and self.batches.reduced):
+            return digests
+        ratios = self._ratios()
+        marked = [_digest(one + b"/%d" % ratio) if ratio > 1 else one for one, ratio in zip(digests, ratios, strict=True)]
+        return np.array(marked, "S32")
+
+    def _ratios(self) -> np.ndarray:
+        """By how much each image is decoded smaller, [N]; for a stream, whose files are not looked at one by one, 1."""
+        batches: Any = self.batches
+        inputs = getattr(batches.examples, "inputs", {})
+        items = inputs.get("path", inputs.get("image"))
+        if items is None or getattr(items, "dtype", None) == np.uint8:
+            return np.ones(len(batches.examples), np.int64)
+        return images.ratios(list(items), batches.size, batches.resize)
+
+    def describe(self, view: int | None, view_seed: int) -> dict[str, Any]:
+        """What shapes a row beside its id and the model: preprocessing, size, and, of a view, augmentation and seed."""
+        batches = self.batches
+        if not isinstance(batches, ImageBatches):
+            return {"padding": [TOKENS, STEP]} if isinstance(batches, TextBatches) else {"rows": ROWS}
+        spec = batches.examples.dataset().element_spec.get("image")
+        array = spec is not None and spec.dtype != tf.string
+        return {
+            "rows": ROWS,
+            "preprocess": plain(batches.preprocess),
+            "resize": batches.resize,
+            "size": list(batches.size),
+            "array": [str(size) for size in spec.shape] if array else None,  # a digest is of bytes, not of their shape
+            "view": None if view is None else {"augment": plain(batches.augment), "seed": view_seed, "number": view},
+        }
+
+    def plan(self, missing: np.ndarray) -> list[np.ndarray]:
+        """The positions `missing`, ascending, in batches that are computed together."""
+        if self.lengths is None:
+            return [missing[start : start + ROWS] for start in range(0, len(missing), ROWS)]
+        padded = self._padded(missing)
+        plan = []
+        for length in np.unique(padded):
+            own, size = missing[padded == length], _rows_of(length)
+            plan += [own[start : start + size] for start in range(0, len(own), size)]
+        return plan
+
+    def _padded(self, positions: np.ndarray) -> np.ndarray:
+        """The length to which the text at each of `positions` is padded."""
+        assert self.lengths is not None
+        return -(-self.lengths[positions] // STEP) * STEP
+
+    def compute(
+        self, plan: Sequence[np.ndarray], names: Sequence[str], view: int | None, view_seed: int
+    ) -> Iterator[list[Any]]:
+        """For each batch of `plan` the tensors `names` of it, filled up to their fixed number of rows."""
+        if not plan:
+            return
+        if isinstance(self.batches, TextBatches):
+            yield from self._texts(plan, names, self.batches)
+            return
+        positions = np.concatenate(plan)
+        examples = self.batches.examples.take(positions)
+        chosen = dataclasses.replace(self.batches, examples=examples, batch_size=ROWS, seed=view_seed)
+        for batch in chosen.in_order(view):
+            yield [_filled(batch[name], ROWS) for name in names]
+
+    def read(self, plan: Sequence[np.ndarray], stored: Source) -> Iterator[list[Any]]:
+        """For each batch of `plan` the tensors that are `stored`, filled up likewise."""
+        for positions in plan:
+            yield [_filled(tf.constant(values), ROWS) for values in stored.read(positions)]
+
+    def _texts(self, plan: Sequence[np.ndarray], names: Sequence[str], batches: TextBatches) -> Iterator[list[Any]]:
+        columns, pads = batches.examples.inputs, batches.pad_values
+        for positions in plan:
+            length = int(self._padded(positions)[0])
+            rows = [tf.gather(columns[name], positions).to_tensor(pads[name], [None, length]) for name in names]
+            yield [_filled(tensor, _rows_of(length)) for tensor in rows]
+
+
+class Source(Protocol):
+    """What reads stored rows by their positions."""
+
+    def read(self, index: np.ndarray) -> list[np.ndarray]:
+        """Each tensor of the rows at `index`."""
+
+
+def _rows_of(length: int) -> int:
+    return max(1, TOKENS // int(length))
+
+
+def _filled(tensor: Any, rows: int) -> Any:
+    """`tensor` with its last row repeated until it has `rows` of them."""
+    return tf.gather(tensor, tf.minimum(tf.range(rows), tf.shape(tensor)[0] - 1))
+
+
+def _of_tokens(columns: Mapping[str, Any]) -> np.ndarray:
+    """Digests of the token ids of each text, masks and segments included: [N] S32."""
+    names = sorted(columns)
+    ends = np.asarray(columns[names[0]].row_splits)
+    flat = [np.asarray(columns[name].flat_values) for name in names]
+    found = []
+    for start, end in itertools.pairwise(ends):
+        found.append(_digest(b"".join(values[start:end].tobytes() for values in flat)))
+    return np.array(found, "S32")
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=16).hexdigest().encode()

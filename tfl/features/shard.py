@@ -1,0 +1,139 @@
+"""One file of the store: the activations of a few hundred examples, under a name that says what must be in it.
+
+A shard is a safetensors file, `<digest of its rows' ids>-<digest of its bytes>.safetensors`. It is written under another
+name and renamed when it is whole. What it holds is fixed by its rows, so that a shard filled again is the same file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SUFFIX = ".safetensors"
+IDS, LENGTHS = "ids", "lengths"
+CHUNK = 1 << 22
+ID = 32
+"""Bytes of the id of a row."""
+
+
+class Damaged(Exception):
+    """A file that is not what its name says."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """Where the values of one tensor lie in a file."""
+
+    dtype: str
+    row: tuple[int, ...]
+    """Shape of a row, without the axis of tokens."""
+    ragged: bool
+    """Whether a row has an axis of tokens, as long as the example's own text."""
+    offset: int
+    """Bytes from the beginning of the file."""
+
+    @property
+    def step(self) -> int:
+        """Bytes of a row or, where it is ragged, of one of its tokens."""
+        return int(np.prod(self.row, dtype=np.int64)) * numpy_dtype(self.dtype).itemsize
+
+
+@dataclass(frozen=True, eq=False)
+class Shard:
+    """What the header of a file says, and its rows' ids."""
+
+    path: Path
+    ids: np.ndarray
+    """[n] S32"""
+    starts: np.ndarray
+    """[n + 1] int64: tokens before each row, where there are ragged columns; else rows."""
+    columns: dict[str, Column]
+
+
+def numpy_dtype(name: str) -> np.dtype:
+    """The dtype called `name`, bfloat16 included."""
+    if name == "bfloat16":
+        import ml_dtypes
+
+        return np.dtype(ml_dtypes.bfloat16)
+    return np.dtype(name)
+
+
+def write(folder: Path, ids: np.ndarray, columns: Mapping[str, Any], lengths: np.ndarray | None) -> Path:
+    """Writes the rows `ids` ([n] S32) and returns their file; it is there as a whole or not at all.
+
+    `columns`: `[n, …]` each or, where the row has an axis of tokens, a list of n arrays `[length, …]` of `lengths` ([n]).
+    Raises `OSError` where the disk is full; nothing is left behind then.
+    """
+    from safetensors.numpy import save
+
+    tensors: dict[str, np.ndarray] = {IDS: np.ascontiguousarray(ids).view(np.uint8).reshape(len(ids), ID)}
+    about: dict[str, Any] = {}
+    if lengths is not None:
+        tensors[LENGTHS] = np.ascontiguousarray(lengths, np.int32)
+    for name, values in columns.items():
+        ragged = isinstance(values, list)
+        array = np.ascontiguousarray(np.concatenate(values) if ragged else values)
+        about[name] = {"dtype": array.dtype.name, "ragged": ragged}
+        tensors[name] = array.view(np.uint16) if array.dtype.name == "bfloat16" else array
+    data = save(tensors, metadata={"columns": json.dumps(about, sort_keys=True)})
+    name = f"{_digest(tensors[IDS].tobytes())}-{_digest(data)}{SUFFIX}"
+    draft = folder / f".{name}.{os.getpid()}"
+    try:
+        draft.write_bytes(data)  # not synced: what a power cut takes is found by the digest
+        draft.replace(folder / name)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise
+    return folder / name
+
+
+def check(path: Path) -> None:
+    """Raises `Damaged` where the bytes of the file are not those that its name was made of."""
+    state = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(CHUNK):
+                state.update(chunk)
+    except OSError as error:
+        raise Damaged(f"{path}: {error}") from error
+    if state.hexdigest()[:ID] != path.stem.rpartition("-")[2]:
+        raise Damaged(f"{path}: its content is not what was written")
+
+
+def read(path: Path) -> Shard:
+    """What the file at `path` holds; its bytes should have passed `check`. Raises `Damaged` where it is no shard."""
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(size))
+            about = json.loads(header.pop("__metadata__")["columns"])
+
+            def load(name: str, dtype: Any) -> np.ndarray:
+                begin, end = header[name]["data_offsets"]
+                file.seek(8 + size + begin)
+                return np.frombuffer(file.read(end - begin), dtype)
+
+            ids = load(IDS, f"S{ID}")
+            lengths = load(LENGTHS, np.int32) if LENGTHS in header else np.ones(len(ids), np.int32)
+        columns = {
+            name: Column(item["dtype"], tuple(own["shape"][1:]), item["ragged"], 8 + size + own["data_offsets"][0])
+            for name, item in about.items()
+            for own in (header[name],)
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Damaged(f"{path}: not a shard of features: {error}") from error
+    return Shard(path, ids, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]), columns)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:ID]
