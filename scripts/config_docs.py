@@ -22,6 +22,7 @@ from tfl.data import SOURCES
 from tfl.data.augment import Augment
 from tfl.data.config import DataConfig
 from tfl.data.table import ColumnConfig
+from tfl.features.config import Features
 from tfl.methods.finetune import Config
 from tfl.phases import Phase
 from tfl.tasks import Config as TaskConfig
@@ -43,6 +44,11 @@ PARTS = {
         Augment,
         "Random changes of training images, each drawn from (run seed, epoch, example). These are the defaults of an `augment` "
         "that you write yourself; `augment: auto` is milder (a run's own `config.yaml` shows it). For texts there is none.",
+    ),
+    "features": (
+        Features,
+        "What a phase leaves frozen is computed once for each example and kept on disk, under a key of everything that can "
+        "change a value. `tfl cache list` shows the store; `features: null` goes without.",
     ),
 }
 WORDS = {str: "text", int: "whole number", float: "number", bool: "true or false", type(None): "null"}

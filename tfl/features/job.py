@@ -61,7 +61,7 @@ class Job:
         wanted = "tensorflow" if exact else engines.choose(self.config.engine)
         if wanted != "tensorflow" and self.config.engine == "auto":
             self.engine = "tensorflow"
-            if self._missing() == 0:
+            if self.missing() == 0:
                 return "tensorflow"
         return wanted
 
@@ -90,7 +90,8 @@ class Job:
     def _each(self) -> list[tuple[Rows, int | None]]:
         return [(rows, view) for name, rows in self.rows.items() for view in self.views[name]]
 
-    def _missing(self) -> int:
+    def missing(self) -> int:
+        """Rows that are not there yet."""
         return sum(int((self.entry(rows, view).find(rows.ids).shard < 0).sum()) for rows, view in self._each())
 
     def needed(self) -> int:

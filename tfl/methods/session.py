@@ -179,13 +179,19 @@ class Session:
 
     def extract(self, phase: Phase, backbone: Any, model: Any, stream: Batches, validation: Batches) -> Extracted:
         """What `phase`, as it is declared in `model` now, runs on: what it leaves frozen is computed or read."""
+        return self.extractor.extract(self.request(phase, backbone, model, stream, validation))
+
+    def request(self, phase: Phase, backbone: Any, model: Any, stream: Batches, validation: Batches) -> Request:
+        """What has to be extracted for `phase`, as it is declared in `model` now."""
         features = self.config.features
         views = features.views if features is not None and features.views != "auto" else 1
-        streams = {"train": stream, "validation": validation}
-        request = Request(
-            cut=cut(model), blocks=backbone.blocks, streams=streams, backbone=backbone.name, views=min(views, phase.epochs)
+        return Request(
+            cut=cut(model),
+            blocks=backbone.blocks,
+            streams={"train": stream, "validation": validation},
+            backbone=backbone.name,
+            views=min(views, phase.epochs),
         )
-        return self.extractor.extract(request)
 
     def _validator(self, extracted: Extracted, made: Mapping[str, Task]) -> Callable[[], dict[str, float]]:
         """What gives the results of the validation split as the model is now."""
