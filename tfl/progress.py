@@ -32,7 +32,7 @@ def counting(what: str, total: int, console: Console) -> Iterator[Callable[[int]
 
 
 class ProgressBar(keras.callbacks.Callback):
-    """A bar for each epoch with the loss, images or tokens a second and the time left; a line when the epoch is done."""
+    """A bar for each epoch with the loss, examples or tokens a second and the time left; a line when the epoch is done."""
 
     def __init__(self, title: str, epochs: int, steps: int, console: Console) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class ProgressBar(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Starts the epoch's bar."""
         self._loss = self._units = self._examples = 0.0
-        self._unit = "images"
+        self._unit = "examples"
         self._start = time.perf_counter()
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -60,7 +60,7 @@ class ProgressBar(keras.callbacks.Callback):
         """Moves the bar on."""
         logs = logs or {}
         self._loss += (logs["loss"] - self._loss) / (batch + 1)
-        self._unit = "tokens" if "tokens" in logs else "images"
+        self._unit = "tokens" if "tokens" in logs else "examples"
         self._units += logs.get("tokens", logs["examples"])
         self._examples += logs["examples"]
         self._bar.update(self._task, completed=batch + 1, status=f"loss {self._loss:.4f}  {self._speed()}")

@@ -78,16 +78,14 @@ def fit_phase(
     and get the whole model. Raises `UserError` where the loss is not a finite number, naming the step.
     """
     started = time.perf_counter()
-    steps = len(next(iter(streams.values())))
     with strategy.scope():
-        stepper = Stepper(model, objective, groups, phase, steps, strategy)
+        stepper = Stepper(model, objective, groups, phase, len(next(iter(streams.values()))), strategy)
     keeper = Keeper(phase, stepper)
     watchers = keras.callbacks.CallbackList(list(callbacks), model=model.model)
     interrupt = interrupt or Interrupt()
-    pace = _Pace(one_by_one=any(map(_watches_steps, callbacks)))
+    passes = _Passes(stepper, streams, watchers, interrupt, one_by_one=any(map(_watches_steps, callbacks)))
     model.model.stop_training = False
     history: list[dict[str, float]] = []
-    training = waiting = examples = 0.0
     stopped = "completed"
     watchers.on_train_begin()
     for epoch in range(phase.epochs):
@@ -95,20 +93,11 @@ def fit_phase(
         for metric in objective.metrics:
             metric.reset_state()
         began = time.perf_counter()
-        losses = []
-        for first, done in _epoch(stepper, streams, epoch, steps, watchers, pace):
-            _check_finite(done["loss"], epoch, first, streams)
-            losses += done["loss"].tolist()
-            examples, waiting = examples + done["examples"].sum(), waiting + done["waiting"].sum()
-            for place in range(len(done["loss"])):
-                watchers.on_train_batch_end(first + place, {name: float(values[place]) for name, values in done.items()})
-            if interrupt.wanted:
-                break
-        training += time.perf_counter() - began
+        loss = passes.train(epoch)
         if interrupt.wanted and keeper.best_epoch:  # an epoch cut short counts only where there is no whole one
             stopped = "interrupted"
             break
-        logs = {"loss": float(np.mean(losses)), **{metric.name: float(metric.result()) for metric in objective.metrics}}
+        logs = {"loss": loss, **{metric.name: float(metric.result()) for metric in objective.metrics}}
         with stepper.averaged():
             validation = validate() if validate else {}
             logs |= {f"val_{name}": value for name, value in validation.items()}
@@ -128,29 +117,55 @@ def fit_phase(
         kept_epoch=keeper.best_epoch,
         stopped=stopped,
         seconds=time.perf_counter() - started,
-        examples_per_second=examples / max(training, 1e-9),
-        waiting=waiting / max(training, 1e-9),
+        examples_per_second=passes.examples / max(passes.seconds, 1e-9),
+        waiting=passes.waiting / max(passes.seconds, 1e-9),
     )
 
 
-def _epoch(
-    stepper: Stepper, streams: Mapping[str, Batches], epoch: int, steps: int, watchers: Any, pace: _Pace
-) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-    """Trains for an epoch: after each call, the number of its first step and what its steps gave."""
-    first, *others = streams
-    data = {first: streams[first].epoch(epoch)}
-    data |= {name: streams[name].epoch(epoch).repeat() for name in others}
-    iterators = {name: iter(stepper.strategy.experimental_distribute_dataset(part)) for name, part in data.items()}
-    done = 0
-    while done < steps:
-        count = min(pace.count, steps - done)
-        for number in range(done, done + count):
-            watchers.on_train_batch_begin(number)
+class _Passes:
+    """Passes over the training examples, and what they took together."""
+
+    def __init__(
+        self, stepper: Stepper, streams: Mapping[str, Batches], watchers: Any, interrupt: Interrupt, one_by_one: bool
+    ) -> None:
+        self.stepper, self.streams, self.watchers, self.interrupt = stepper, streams, watchers, interrupt
+        self.pace = _Pace(one_by_one)
+        self.seconds = self.waiting = self.examples = 0.0
+
+    def train(self, epoch: int) -> float:
+        """Trains for an epoch and returns the mean loss of its steps."""
         began = time.perf_counter()
-        result = stepper(iterators, count)
-        pace.took(time.perf_counter() - began, count)
-        yield done, result
-        done += count
+        losses: list[float] = []
+        for first, done in self._calls(epoch):
+            _check_finite(done["loss"], epoch, first, self.streams)
+            losses += done["loss"].tolist()
+            self.examples += float(done["examples"].sum())
+            self.waiting += float(done["waiting"].sum())
+            for place in range(len(done["loss"])):
+                logs = {name: float(values[place]) for name, values in done.items()}
+                self.watchers.on_train_batch_end(first + place, logs)
+            if self.interrupt.wanted:
+                break
+        self.seconds += time.perf_counter() - began
+        return float(np.mean(losses))
+
+    def _calls(self, epoch: int) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+        """After each call, the number of its first step and what its steps gave."""
+        first, *others = self.streams
+        data = {first: self.streams[first].epoch(epoch)}
+        data |= {name: self.streams[name].epoch(epoch).repeat() for name in others}
+        distribute = self.stepper.strategy.experimental_distribute_dataset
+        iterators = {name: iter(distribute(part)) for name, part in data.items()}
+        done, steps = 0, len(self.streams[first])
+        while done < steps:
+            count = min(self.pace.count, steps - done)
+            for number in range(done, done + count):
+                self.watchers.on_train_batch_begin(number)
+            began = time.perf_counter()
+            result = self.stepper(iterators, count)
+            self.pace.took(time.perf_counter() - began, count)
+            yield done, result
+            done += count
 
 
 class _Pace:
