@@ -22,6 +22,7 @@ from tfl.features.store import Store
 IMAGES: dict[str, Any] = {
     "backbone": {"name": "mobilenet_0.25", "weights": "none", "image_size": 32},
     "data": {"batch_size": 8},
+    "augment": None,
     "phases": [Phase(epochs=2), Phase(trainable=Last(last=2), epochs=2, learning_rate=1e-3)],
 }
 
@@ -56,8 +57,8 @@ def test_a_second_run_reads_everything_and_trains_to_the_same_bits(photos: Path,
 
 
 def test_without_the_store_the_run_is_the_same_within_rounding(photos: Path, tmp_path: Path) -> None:
-    with_store = run(photos, tmp_path / "a", tmp_path / "cache", augment=None)
-    without = tfl.finetune(str(photos), out=tmp_path / "b", features=None, **{**IMAGES, "augment": None})
+    with_store = run(photos, tmp_path / "a", tmp_path / "cache")
+    without = tfl.finetune(str(photos), out=tmp_path / "b", features=None, **IMAGES)
     assert without.report.phases[0].features == {"stored": None, "why": "features: null"}
     one, other = (
         np.loadtxt(r.directory / "predictions.csv", delimiter=",", skiprows=1, usecols=-1) for r in (with_store, without)
@@ -88,7 +89,7 @@ def test_folds_read_what_is_there(photos: Path, tmp_path: Path, monkeypatch: pyt
 
 
 def test_evaluating_and_predicting_read_what_is_there(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done = run(photos, tmp_path / "a", tmp_path / "cache", augment=None)
+    done = run(photos, tmp_path / "a", tmp_path / "cache")
     found = []
     real = Extractor.find
 
@@ -129,6 +130,14 @@ def test_adapters_leave_the_embeddings_frozen_and_train(calls: Path, tiny_bert: 
     )
     assert [phase.features["stored"] for phase in done.report.phases] == ["layer_1", "embeddings", "layer_0"]
     assert all(phase.moved.still == () for phase in done.report.phases)
+
+
+def test_by_default_training_images_have_views(photos: Path, tmp_path: Path) -> None:
+    done = run(photos, tmp_path / "a", tmp_path / "cache", augment="auto")
+    assert done.report.config["features"]["views"] == 2
+    assert computed(done) == [2 * 28 + 6, 2 * 28 + 6]
+    with pytest.raises(tfl.UserError, match=r"features\.views: 3 is not valid; views are augmented"):
+        run(photos, tmp_path / "b", tmp_path / "cache", features={"views": 3})
 
 
 def test_a_directory_that_cannot_be_written_does_not_stop_the_run(photos: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ class Features:
 
     views: int | Literal["auto"] = "auto"
     """Augmented views of each training example that are stored, which the epochs go through in turn; 1: the example as it
-    is. auto: 4 where `augment` is given, else 1."""
+    is. auto: 2, or 4 where the config says how to augment; 1 where nothing is augmented."""
     view_seed: int = 0
     """Decides the views. Runs with another `seed` share the views of one `view_seed`."""
     engine: Literal["auto", "tensorflow", "openvino"] = "auto"
