@@ -7,9 +7,8 @@ Prints one table: for each network the images (for MiniLM the tokens) a second o
 which the engines take turns; the ratios to TensorFlow are medians over the rounds. The limit is the rate at which the
 network's multiplications could be done if they were one large matrix product, the fastest of those measured in the same
 rounds; `of limit` is the part of it that the faster of TensorFlow and OpenVINO reaches (a convolution can be a little faster
-than that product). PyTorch
-runs in a Python of its own that has torch: one that is there (`--torch-python`), or one that is made (`--torch-venv`, which
-downloads torch). Weights are random, but for MiniLM; they do not change the time.
+than that product). PyTorch runs in a Python of its own that has torch: one that is there (`--torch-python`), or one that is
+made (`--torch-venv`, which downloads torch). Weights are random, but for MiniLM; they do not change the time.
 """
 
 from __future__ import annotations

@@ -93,6 +93,24 @@ def fresh_cache() -> Iterator[Path]:
                 os.environ["TFL_CACHE"] = before
 
 
+def epoch_timer() -> Any:
+    """A Keras callback whose `seconds` has the seconds of each epoch, validation included."""
+    import keras
+
+    class Epochs(keras.callbacks.Callback):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.seconds: list[float] = []
+
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            self._began = time.perf_counter()
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            self.seconds.append(time.perf_counter() - self._began)
+
+    return Epochs()
+
+
 def peak_memory() -> float:
     """The most memory that this process has had, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
