@@ -75,7 +75,7 @@ def part(folder: str, epochs: int) -> dict[str, Any]:
         )
         whole = time.perf_counter() - start
     phase = run.report.phases[0]
-    facts = getattr(phase, "features", {})
+    facts = phase.features
     return {
         "train": run.report.data["sizes"]["train"],
         "data": run.report.seconds["data"],
