@@ -34,6 +34,8 @@ phases = [Phase(trainable=Lora(lora=2), epochs=1), Phase(trainable="all", epochs
 texts = run("texts", source=calls, backbone=bert, data=data, phases=phases)
 assert all(phase.moved.still == () for phase in texts.report.phases)
 assert len(tfl.load(texts.directory).predict(["sales rose"])) == 1
+budget = {**data, "max_tokens": 40}  # batches of 2 and 4
+run("budget", source=calls, backbone=bert, data=budget, phases=[Phase(trainable="all", epochs=1)], features=None)
 """
 IMAGES = """
 random = np.random.default_rng(0)

@@ -18,6 +18,10 @@ class DataConfig:
     """Which source reads the data; `tfl list sources` names them."""
     batch_size: int = 32
     """Examples in a global batch, across all replicas."""
+    max_tokens: int | None = None
+    """Tokens in a global batch at most, padding included: long texts come in batches of fewer than `batch_size`. A batch's
+    loss is the mean over its examples, however many. A text that is longer is a batch by itself; null: no bound but
+    `batch_size`. Texts only."""
     validation: float = 0.15
     """Where the source brings no validation split: the fraction cut for it (of all, or of train where a test split
     exists)."""
@@ -33,6 +37,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         checks = {
             "batch_size": (self.batch_size >= 1, "at least 1"),
+            "max_tokens": (self.max_tokens is None or self.max_tokens >= 16, "at least 16, or null"),
             "validation": (0 < self.validation < 1, "a fraction between 0 and 1"),
             "test": (0 < self.test < 1, "a fraction between 0 and 1"),
             "max_train": (self.max_train is None or self.max_train >= 1, "at least 1, or null"),

@@ -95,6 +95,11 @@ class Columns:
 
         return tf.data.Dataset.from_tensor_slices(order).map(gather, num_parallel_calls=tf.data.AUTOTUNE)
 
+    def gathered(self, positions: Any) -> dict[str, Any]:
+        """The columns `index`, inputs and, where there are labels, `label` at `positions` ([M] int64), as tensors; a
+        ragged column stays ragged. In a graph, the columns are captured."""
+        return {"index": positions, **{name: tf.gather(column, positions) for name, column in self._tensors.items()}}
+
     @cached_property
     def _tensors(self) -> dict[str, Any]:
         """The columns as eager tensors in host memory, made once: a dataset captures them, its graph does not hold

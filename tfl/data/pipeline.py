@@ -15,13 +15,9 @@ from tfl.data import image as images
 from tfl.data.augment import Augment
 from tfl.data.config import Resize
 from tfl.data.examples import Columns, Examples
+from tfl.data.lengths import batches_by_length, padded_lengths
 from tfl.data.text import tokenize
-from tfl.lazy import keras, tf
-
-WINDOW = 32
-"""Batches within which texts are sorted by length while training."""
-LENGTH_STEP = 8
-"""Texts are padded to a multiple of so many tokens, so that few lengths occur."""
+from tfl.lazy import tf
 
 
 def stream_seed(*parts: int) -> int:
@@ -130,42 +126,85 @@ class ImageBatches(Batches):
 
 @dataclass(frozen=True, kw_only=True)
 class TextBatches(Batches):
-    """Batches of tokenised texts, padded to the longest of each batch, or all to `length`.
+    """Batches of tokenised texts, padded to the longest of each batch (rounded up: `padded_lengths`), or all to `length`.
 
-    Texts of like length share a batch, so that little of it is padding: while training among the next `WINDOW` batches
-    of a shuffled epoch, and the batches are shuffled again.
+    Texts of like length share a batch, so that little of it is padding: see `batches_by_length`. With `max_tokens` the
+    batches differ in rows. The loss of each is the mean over its examples (`share`), so an example in a batch of few
+    counts for more in that step.
     """
 
     examples: Columns
     pad_values: Mapping[str, int | bool]
     length: int | None = None
     """Tokens that every batch is padded to; None: the batch's longest, rounded up."""
+    max_tokens: int | None = None
+    """Tokens in a global batch at most, padding included; None: no bound but `batch_size`."""
 
-    def _examples(self, shuffle_seed: int | None, skip: int) -> tf.data.Dataset:
-        lengths = self.examples.inputs["padding_mask"].row_lengths().numpy()
-        return self.examples.ordered(by_length(lengths, self.batch_size, shuffle_seed)[skip:])
+    def __len__(self) -> int:
+        """Batches an epoch; the same number in each."""
+        return len(self._positions(0))
 
-    def _batch(self, data: tf.data.Dataset, epoch: int) -> tf.data.Dataset:
-        pads = self.pad_values
+    def epoch(self, epoch: int = 0, skip: int = 0) -> tf.data.Dataset:
+        """The batches of an epoch from batch number `skip` on, as an uninterrupted epoch would have gone on."""
+        return self._dataset(self._positions(epoch)[skip:])
 
-        def one(example: Mapping[str, Any]) -> dict[str, Any]:
-            if self.length is not None:
-                return dict(example)
-            length = tf.shape(example["padding_mask"])[0]
-            room = -length % LENGTH_STEP
-            return {
-                name: tf.pad(value, [[0, room]], constant_values=pads[name]) if name in pads else value
-                for name, value in example.items()
-            }
+    def in_order(self, view: int | None = None) -> tf.data.Dataset:
+        """The batches of `batch_size` in the order of the examples; texts are the same in every view."""
+        count, size = len(self.examples), self.batch_size
+        end = count - count % size if self.drop_remainder else count
+        return self._dataset([np.arange(start, min(start + size, count)) for start in range(0, end, size)])
 
-        data = data.map(one, num_parallel_calls=tf.data.AUTOTUNE)
-        shapes = keras.tree.map_structure(lambda spec: spec.shape, data.element_spec)
-        shapes = {name: [self.length] if name in pads else shape for name, shape in shapes.items()}
-        values = {
-            name: tf.constant(pads.get(name, 0), spec.dtype) if spec.dtype != tf.string else ""
-            for name, spec in data.element_spec.items()
-        }
-        return data.padded_batch(self.batch_size, shapes, values, drop_remainder=self.drop_remainder)
+    def padding(self, epoch: int = 0) -> float:
+        """The share of an epoch's tokens that are padding, 0 to 1."""
+        batches = self._positions(epoch)
+        tokens = sum(len(batch) * int(self._padded[batch].max()) for batch in batches)
+        return (tokens - sum(int(self._lengths[batch].sum()) for batch in batches)) / max(tokens, 1)
+
+    @cached_property
+    def _lengths(self) -> np.ndarray:
+        """[N] int64: tokens of each text."""
+        return np.asarray(self.examples.inputs["padding_mask"].row_lengths(), np.int64)
+
+    @cached_property
+    def _padded(self) -> np.ndarray:
+        """[N] int64: tokens of each text where it is the longest of its batch."""
+        if self.length is None:
+            return padded_lengths(self._lengths)
+        if self._lengths.max(initial=0) > self.length:
+            raise ValueError(f"length: {self.length} is below the longest text's {self._lengths.max()} tokens")
+        return np.full(len(self._lengths), self.length)
+
+    def _positions(self, epoch: int) -> list[np.ndarray]:
+        return batches_by_length(
+            self._lengths if self.length is None else self._padded,
+            self.batch_size,
+            max_tokens=self.max_tokens,
+            seed=stream_seed(self.seed, epoch) if self.training else None,
+            replicas=self.replicas,
+            drop_remainder=self.drop_remainder,
+        )
+
+    def _dataset(self, batches: list[np.ndarray]) -> tf.data.Dataset:
+        """The examples at the positions of each of `batches`, gathered and padded batch by batch."""
+        pads, examples = self.pad_values, self.examples
+        rows = self.batch_size if self.drop_remainder and self.max_tokens is None else None
+
+        def gather(positions: Any, length: Any) -> dict[str, Any]:
+            batch = examples.gathered(tf.ensure_shape(positions, [rows]))
+            for name, pad in pads.items():
+                padded = batch[name].to_tensor(pad, shape=tf.stack([-1, length]))
+                batch[name] = tf.ensure_shape(padded, [rows, self.length])
+            return _with_share(batch)
+
+        flat = np.concatenate([np.empty(0, np.int64), *batches])
+        with tf.device("CPU:0"):
+            sizes = tf.constant([len(batch) for batch in batches], tf.int64)
+            positions = tf.RaggedTensor.from_row_lengths(flat, sizes)
+            lengths = tf.constant([self._padded[batch].max() for batch in batches], tf.int64)
+        data = tf.data.Dataset.from_tensor_slices((positions, lengths)).map(gather, num_parallel_calls=tf.data.AUTOTUNE)
+        options = tf.data.Options()
+        options.deterministic = True
+        return data.with_options(options).prefetch(tf.data.AUTOTUNE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,30 +215,17 @@ class StringBatches(Batches):
         return data.batch(self.batch_size, drop_remainder=self.drop_remainder)
 
 
-def by_length(lengths: np.ndarray, batch_size: int, shuffle_seed: int | None) -> np.ndarray:
-    """An order of the positions of `lengths` ([N] int) in which runs of `batch_size` have like lengths.
-
-    With a seed: a permutation, sorted by length within windows, whose full batches are shuffled. Without: by length.
-    """
-    if shuffle_seed is None:
-        return np.argsort(lengths, kind="stable")
-    random = np.random.default_rng(shuffle_seed)
-    order = random.permutation(len(lengths))
-    window = WINDOW * batch_size
-    for start in range(0, len(order), window):
-        part = order[start : start + window]
-        order[start : start + window] = part[np.argsort(lengths[part], kind="stable")]
-    whole = len(order) // batch_size * batch_size
-    last = random.integers(0, whole // batch_size + 1) * batch_size  # where the incomplete batch is cut from
-    tail = order[last : last + len(order) - whole]
-    rest = np.concatenate([order[:last], order[last + len(order) - whole :]])
-    batches = rest.reshape(-1, batch_size)
-    return np.concatenate([batches[random.permutation(len(batches))].reshape(-1), tail])
-
-
 def _with_share(batch: Mapping[str, Any]) -> dict[str, Any]:
     size = tf.shape(batch["index"])[0]
     return {**batch, "share": tf.fill([size], 1.0 / tf.cast(size, tf.float32))}
+
+
+def check_max_tokens(max_tokens: int | None, preprocess: Any, modality: str) -> None:
+    """Raises `UserError` where there is a budget of tokens for a backbone that is not given tokens."""
+    if max_tokens is None or (modality == "text" and preprocess.pad_values):
+        return
+    reads = "images" if modality == "image" else "texts as they are"
+    raise UserError(f"data.max_tokens: this backbone reads {reads}, not tokens; leave it out, and set data.batch_size")
 
 
 def prepare(
@@ -214,16 +240,20 @@ def prepare(
     augment: Augment | None = None,
     replicas: int = 1,
     reduced: bool = False,
+    max_tokens: int | None = None,
 ) -> Batches:
     """The batches of `examples` for a backbone whose `preprocess` this is; texts are tokenised here, once,
-    unless the backbone does it (its preprocess then pads nothing). `reduced`: as in `ImageBatches`."""
+    unless the backbone does it (its preprocess then pads nothing). `reduced`: as in `ImageBatches`; `max_tokens`: as in
+    `TextBatches`."""
+    check_max_tokens(max_tokens, preprocess, modality)
     common: dict[str, Any] = {"batch_size": batch_size, "training": training, "seed": seed, "replicas": replicas}
     if modality == "text" and not preprocess.pad_values:
         if "text_pair" in examples.dataset().element_spec:
             raise UserError("text_pair: this backbone reads one text; for pairs take one that is given tokens (minilm, bert)")
         return StringBatches(examples=examples, **common)
     if modality == "text":
-        return TextBatches(examples=tokenize(examples, preprocess), pad_values=preprocess.pad_values, **common)
+        tokens = tokenize(examples, preprocess)
+        return TextBatches(examples=tokens, pad_values=preprocess.pad_values, max_tokens=max_tokens, **common)
     return ImageBatches(
         examples=examples,
         preprocess=preprocess,

