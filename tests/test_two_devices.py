@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tfl.data import Splits
-from tfl.methods.finetune import folds_of
+from tfl.methods.folds import folds_of
 from tfl.tasks import Config
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -55,6 +55,12 @@ def _parser() -> argparse.ArgumentParser:
     check = _command(commands, "check", _check, "everything but training: data, weights, what would train, time, memory")
     _add_job(check)
 
+    sweep = _command(commands, "sweep", _sweep, "try values of keys (KEY=A,B or KEY=LOW..HIGH) and keep the best")
+    _add_job(sweep)
+    sweep.add_argument("--trials", type=int, default=20, metavar="N", help="sets of values to try (default: 20)")
+    sweep.add_argument("--out", metavar="DIR", help="directory of the sweep (default: a new one below runs/)")
+    sweep.add_argument("--no-best", action="store_true", help="do not run the best config once more as a run, into DIR/best")
+
     evaluate = _command(commands, "evaluate", _evaluate, "evaluate a run, on its own test split or on other data")
     evaluate.add_argument("run", metavar="RUN")
     evaluate.add_argument("source", nargs="?", metavar="SOURCE", help="labelled data (default: the run's test split)")
@@ -109,8 +115,16 @@ def _add_job(command: argparse.ArgumentParser) -> None:
 
 def _job(arguments: argparse.Namespace) -> Any:
     """The validated config of a `train` or `check` command."""
+    from tfl.config import override
+    from tfl.jobs import config_of
+
+    return config_of(override(*_raw(arguments)))
+
+
+def _raw(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
+    """The raw config of a command, with what options say, and the overrides to it."""
     from tfl import config as configs
-    from tfl.jobs import config_of, raw_of_source
+    from tfl.jobs import raw_of_source
 
     job, overrides = arguments.job, list(arguments.overrides)
     if arguments.config is not None:
@@ -126,8 +140,7 @@ def _job(arguments: argparse.Namespace) -> Any:
         "data.label": arguments.label,
         "seed": arguments.seed,
     }
-    raw = configs.assign(raw, {key: value for key, value in shortcuts.items() if value is not None})
-    return config_of(configs.override(raw, overrides))
+    return configs.assign(raw, {key: value for key, value in shortcuts.items() if value is not None}), overrides
 
 
 def _train(arguments: argparse.Namespace) -> int:
@@ -160,6 +173,38 @@ def _check(arguments: argparse.Namespace) -> None:
     from tfl.terminal import console
 
     console().print(check(config))
+
+
+def _sweep(arguments: argparse.Namespace) -> int:
+    from tfl.config import UserError, assign, override
+    from tfl.jobs import check_folder, config_of
+    from tfl.studies import space
+
+    raw, overrides = _raw(arguments)
+    dimensions, plain = space.parse(overrides)
+    if arguments.trials < 1:
+        raise UserError(f"--trials: {arguments.trials} is not valid; at least 1")
+    check_folder("--out", arguments.out or "runs")
+    raw = override(raw, plain)
+    space.configs(raw, dimensions, config_of)
+    from tfl.methods import METHODS
+    from tfl.report import summary
+    from tfl.studies.sweep import BEST, sweep, table
+    from tfl.terminal import console
+
+    seed = arguments.seed or 0
+    done = sweep(raw, dimensions, config_of, trials=arguments.trials, seed=seed, out=arguments.out)
+    if not done.ranked:
+        print(f"no trial succeeded; {done.folder} says why", file=sys.stderr)
+        return 1
+    console().print(table(done))
+    print(f"best: {done.folder / BEST}")
+    if not arguments.no_best and not (done.folder / "best").exists():
+        config = config_of(assign(raw, done.ranked[0].values))
+        run = METHODS[config.method].run(config, done.folder / "best")
+        console().print(summary(run.report))
+        print(f"run: {run.directory}")
+    return 0
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:

@@ -56,6 +56,14 @@ class FeatureBatches(Batches):
 
     def epoch(self, epoch: int = 0, skip: int = 0) -> tf.data.Dataset:
         """The batches of an epoch from batch number `skip` on, as an uninterrupted epoch would have gone on."""
+        return self._dataset(epoch, skip) if self.training or skip else self._in_order
+
+    @cached_property
+    def _in_order(self) -> tf.data.Dataset:
+        """The batches of every epoch of examples that are not trained on."""
+        return self._dataset(0, 0)
+
+    def _dataset(self, epoch: int, skip: int) -> tf.data.Dataset:
         positions = self._positions(epoch)[skip:]
         splits = np.cumsum([0, *map(len, positions)])
         flat = np.concatenate(positions) if positions else np.empty(0, np.int64)

@@ -76,7 +76,7 @@ class Job:
         config = self.config
         made = {
             **self.of_part,
-            "rows": rows.describe(view, config.view_seed),
+            "rows": rows.describe(self._batches_of(rows), view, config.view_seed),
             "dtype": config.dtype,
             "environment": key.of_environment(self.engine, engines.version(self.engine)),
         }
@@ -86,6 +86,9 @@ class Job:
             about = {"backbone": self.backbone, "up_to": self.frontier.name, "shapes": shapes, **made}
             self._entries[name] = self.store.entry(name, about)
         return self._entries[name]
+
+    def _batches_of(self, rows: Rows) -> Batches:
+        return next(self.streams[name] for name, own in self.rows.items() if own is rows)
 
     def _each(self) -> list[tuple[Rows, int | None]]:
         return [(rows, view) for name, rows in self.rows.items() for view in self.views[name]]
@@ -130,7 +133,9 @@ class Job:
         seed, dtype = self.config.view_seed, self.config.dtype
 
         def feed(plan: Sequence[np.ndarray]) -> Iterator[list[Any]]:
-            return rows.compute(plan, part.names, view, seed) if below is None else rows.read(plan, below)
+            return (
+                rows.compute(self._batches_of(rows), plan, part.names, view, seed) if below is None else rows.read(plan, below)
+            )
 
         def run(tensors: list[Any]) -> Engine:
             return self._run(part, say, tensors)

@@ -35,7 +35,7 @@ class Rows:
     """The examples of one split, in the order of the split."""
 
     batches: Batches
-    """How they are read; order, training and seed do not matter here."""
+    """How they are read; for their ids only their content matters, and at what scale images are decoded."""
 
     @cached_property
     def lengths(self) -> np.ndarray | None:
@@ -65,9 +65,8 @@ class Rows:
             return np.ones(len(batches.examples), np.int64)
         return images.ratios(list(items), batches.size, batches.resize)
 
-    def describe(self, view: int | None, view_seed: int) -> dict[str, Any]:
-        """What shapes a row beside its id and the model: preprocessing, size, and, of a view, augmentation and seed."""
-        batches = self.batches
+    def describe(self, batches: Batches, view: int | None, view_seed: int) -> dict[str, Any]:
+        """What shapes a row of `batches` beside its id and the model: preprocessing, size, and augmentation of a view."""
         if not isinstance(batches, ImageBatches):
             return {"padding": [TOKENS, STEP]} if isinstance(batches, TextBatches) else {"rows": ROWS}
         spec = batches.examples.dataset().element_spec.get("image")
@@ -98,17 +97,17 @@ class Rows:
         return -(-self.lengths[positions] // STEP) * STEP
 
     def compute(
-        self, plan: Sequence[np.ndarray], names: Sequence[str], view: int | None, view_seed: int
+        self, batches: Batches, plan: Sequence[np.ndarray], names: Sequence[str], view: int | None, view_seed: int
     ) -> Iterator[list[Any]]:
-        """For each batch of `plan` the tensors `names` of it, filled up to their fixed number of rows."""
+        """For each batch of `plan` the tensors `names` of `batches`, filled up to their fixed number of rows."""
         if not plan:
             return
-        if isinstance(self.batches, TextBatches):
-            yield from self._texts(plan, names, self.batches)
+        if isinstance(batches, TextBatches):
+            yield from self._texts(plan, names, batches)
             return
         positions = np.concatenate(plan)
-        examples = self.batches.examples.take(positions)
-        chosen = dataclasses.replace(self.batches, examples=examples, batch_size=ROWS, seed=view_seed)
+        examples = batches.examples.take(positions)
+        chosen = dataclasses.replace(batches, examples=examples, batch_size=ROWS, seed=view_seed)
         for batch in chosen.in_order(view):
             yield [_filled(batch[name], ROWS) for name in names]
 

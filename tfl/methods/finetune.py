@@ -9,20 +9,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import pydantic
 
-from tfl import backbones, data, distribute, models, tasks
+from tfl import data, distribute, models, tasks
 from tfl.backbones.config import Config as BackboneConfig
 from tfl.config import UserError, require
 from tfl.cut import cut
 from tfl.data.augment import Augment
-from tfl.data.examples import Examples
-from tfl.data.pipeline import check_max_tokens
 from tfl.data.splits import Splits
 from tfl.distribute import Name as StrategyName
 from tfl.features.config import Features
 from tfl.features.extract import Extracted
+from tfl.methods.folds import folds_of, known, summarise
+from tfl.methods.loading import load, load_backbone
 from tfl.methods.session import Session
 from tfl.phases import Last, Lora, Phase
 from tfl.run import Run
@@ -70,16 +69,26 @@ def resolve(config: Config, modality: str, blocks: int, examples: int) -> Config
     """`config` with its defaults made definite for `examples` to train on and a backbone that has `blocks` blocks."""
     steps = math.ceil(examples / config.data.batch_size)
     phases = config.phases or default_phases(config.backbone.weights == "none", modality, blocks, steps)
-    augment, features = config.augment, config.features
-    if features is not None and features.views == "auto":
-        features = dataclasses.replace(features, views=4 if isinstance(augment, Augment) else 1)
+    augment = config.augment
     if modality == "text":
         if isinstance(augment, Augment):
             raise UserError("augment: it changes images, but this backbone reads texts; leave it out")
         augment = None
     elif augment == "auto":
         augment = Augment(crop=0.8, color=0.0)
+    features = _views(config.features, augment, chosen=isinstance(config.augment, Augment))
     return dataclasses.replace(config, phases=phases, augment=augment, features=features)
+
+
+def _views(features: Features | None, augment: Augment | None, chosen: bool) -> Features | None:
+    """`features` with a definite number of views; `chosen`: whether the user wrote down how images are augmented."""
+    if features is None:
+        return None
+    if augment is None and features.views not in ("auto", 1):
+        raise UserError(f"features.views: {features.views} is not valid; views are augmented, and nothing is here: 1 or auto")
+    if features.views != "auto":
+        return features
+    return dataclasses.replace(features, views=1 if augment is None else 4 if chosen else 2)
 
 
 def default_phases(scratch: bool, modality: str, blocks: int, steps: int) -> tuple[Phase, ...]:
@@ -116,12 +125,7 @@ def run(config: Config, out: str | Path | None = None, *, source: Any = None, ca
     `source`: what the data of a `memory` source is, given in Python. `callbacks`: Keras callbacks for every phase.
     """
     with Session(config, out) as session:
-        splits = session.stage("data", lambda: data.load(config.data, config.seed, data=source))
-        session.describe(splits)
-        check_modality(splits.modality, config.backbone.name, backbones.entry(config.backbone.name).modality)
-        backbone = session.stage("weights", load_backbone, session, config)
-        check_modality(splits.modality, config.backbone.name, backbone.modality)
-        check_max_tokens(config.data.max_tokens, backbone.preprocess, backbone.modality)
+        splits, backbone = load(session, config, source)
         config = resolve(config, backbone.modality, len(backbone.blocks), len(splits.train))
         model, made = assemble(session, config, backbone, splits)
         try_phases(session, config, backbone, model)
@@ -131,26 +135,6 @@ def run(config: Config, out: str | Path | None = None, *, source: Any = None, ca
             fits = session.stage("training", train, session, config, backbone, model, made, splits, callbacks)
         results = session.stage("evaluation", session.evaluate, model, made, backbone, splits)
         return session.finish(config, splits, backbone, model, made, fits, results, folds)
-
-
-def load_backbone(session: Session, config: Config) -> backbones.Backbone:
-    """The backbone of `config`, under its precision policy, seed and strategy."""
-    from tfl.lazy import keras
-
-    keras.config.set_dtype_policy(config.precision)
-    keras.utils.set_random_seed(config.seed)
-    with session.strategy.scope():
-        return backbones.load(config.backbone)
-
-
-def check_modality(data_is: str, name: str, backbone_reads: str | None) -> None:
-    """Raises `UserError` where the data is images and the backbone `name` reads texts, or the other way round."""
-    if backbone_reads not in (None, data_is):
-        fit = "resnet50, mobilenet_v2" if data_is == "image" else "minilm, bert"
-        raise UserError(
-            f"backbone.name: {name} reads {backbone_reads}s, but the data is {data_is}s; "
-            f"choose one that reads {data_is}s ({fit}; `tfl list backbones`)"
-        )
 
 
 def assemble(session: Session, config: Config, backbone: Any, splits: Splits) -> tuple[Any, dict[str, Task]]:
@@ -238,73 +222,3 @@ def cross_validate(session: Session, config: Config, splits: Splits, callbacks: 
         train(session, config, backbone, model, made, part, callbacks, quiet=True)
         results.append(session.evaluate(model, made, backbone, part))
     return summarise([next(iter(result.values()))["test"] for result in results])
-
-
-def known(labels: np.ndarray | None) -> np.ndarray:
-    """`labels`, which examples to train on have."""
-    assert labels is not None
-    return labels
-
-
-def folds_of(splits: Splits, folds: int, seed: int) -> list[tuple[Examples, Examples, Examples]]:
-    """(train, validation, test) of each fold, stratified by class, a group on one side; the next fold validates each.
-
-    With two folds a quarter of the other one validates.
-    """
-    pool = data.concatenate(splits.train, splits.validation)
-    groups = np.concatenate([splits.groups["train"], splits.groups["validation"]]) if splits.groups else None
-    parts = _parts(known(pool.labels), groups, folds, seed, splits.kind == "classification")
-    result = []
-    for number, test in enumerate(parts):
-        validation = parts[(number + 1) % folds]
-        if folds == 2:
-            own = None if groups is None else groups[validation]
-            validation = validation[_parts(known(pool.labels)[validation], own, 4, seed, False)[0]]
-        rest = np.setdiff1d(np.arange(len(pool)), np.concatenate([test, validation]))
-        result.append((pool.take(rest), pool.take(np.sort(validation)), pool.take(np.sort(test))))
-    return result
-
-
-def _parts(labels: np.ndarray, groups: np.ndarray | None, folds: int, seed: int, stratify: bool) -> list[np.ndarray]:
-    """The positions of `labels` in `folds` parts. Raises `UserError` where there are too few groups or examples."""
-    from sklearn import model_selection
-
-    if groups is not None and len(set(groups)) < folds:
-        raise UserError(f"folds: {folds} is more than there are groups ({len(set(groups))}); use fewer folds")
-    if stratify and min(np.bincount(labels)) < folds:
-        raise UserError(f"folds: {folds} is more than the smallest class has examples; use fewer folds")
-    if groups is not None:
-        kind = model_selection.StratifiedGroupKFold if stratify else model_selection.GroupKFold
-    else:
-        kind = model_selection.StratifiedKFold if stratify else model_selection.KFold
-    splitter = kind(folds, shuffle=True, random_state=seed)
-    return [part for _, part in splitter.split(labels, labels if stratify else None, groups)]
-
-
-FROM_ZERO_TO_ONE = (
-    "accuracy",
-    "label_accuracy",
-    "balanced_accuracy",
-    "macro_f1",
-    "auroc",
-    "expected_calibration_error",
-)
-"""Metrics whose intervals end where the metric does."""
-
-
-def summarise(results: list[dict[str, Any]]) -> dict[str, Any]:
-    """Mean and 95 % t-interval over the folds of each metric that has an interval of its own."""
-    from scipy import stats
-
-    metrics = {}
-    for name, first in results[0].items():
-        if not isinstance(first, dict) or first.get("value") is None:
-            continue
-        values = [result[name]["value"] for result in results if result[name]["value"] is not None]
-        half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values) if len(values) > 1 else 0.0
-        mean = float(np.mean(values))
-        low, high = mean - half, mean + half
-        if name in FROM_ZERO_TO_ONE:
-            low, high = max(low, 0.0), min(high, 1.0)
-        metrics[name] = {"mean": mean, "low": low, "high": high, "values": values}
-    return {"metrics": metrics}

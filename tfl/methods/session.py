@@ -15,8 +15,8 @@ import numpy as np
 from tfl import distribute, evaluate, models, predict
 from tfl.config import UserError, dump, plain
 from tfl.cut import cut
-from tfl.data.examples import Examples
-from tfl.data.pipeline import Batches, ImageBatches, prepare, stream_seed
+from tfl.data.examples import Columns, Examples
+from tfl.data.pipeline import Batches, prepare, stream_seed
 from tfl.data.splits import Splits
 from tfl.data.text import tokenize
 from tfl.features.extract import Extracted, Extractor, Request
@@ -39,7 +39,7 @@ class Session:
         self.seconds: dict[str, float] = {}
         self.interrupt = Interrupt()
         self.extractor = Extractor(config.features, say=self.say, progress=self._progress, stop=lambda: self.interrupt.wanted)
-        self._batches: weakref.WeakKeyDictionary[Examples, Batches] = weakref.WeakKeyDictionary()
+        self._tokenised: weakref.WeakKeyDictionary[Examples, Columns] = weakref.WeakKeyDictionary()
         self._epochs = 0
 
     def __enter__(self) -> Session:
@@ -102,20 +102,21 @@ class Session:
         `exact`: images are decoded in full, as in an export. Else a large one is decoded at the scale that is needed.
         """
         config = self.config
-        if examples not in self._batches:
-            self._batches[examples] = prepare(
-                examples,
-                backbone.preprocess,
-                modality=backbone.modality,
-                batch_size=config.data.batch_size,
-                resize=config.data.resize,
-                augment=config.augment,
-                replicas=self.strategy.num_replicas_in_sync,
-                max_tokens=config.data.max_tokens,
-            )
-        seed = stream_seed(config.seed, number)
-        batches = dataclasses.replace(self._batches[examples], training=training, seed=seed)
-        return dataclasses.replace(batches, reduced=not exact) if isinstance(batches, ImageBatches) else batches
+        if backbone.modality == "text" and backbone.preprocess.pad_values and examples not in self._tokenised:
+            self._tokenised[examples] = tokenize(examples, backbone.preprocess)
+        return prepare(
+            self._tokenised.get(examples, examples),
+            backbone.preprocess,
+            modality=backbone.modality,
+            batch_size=config.data.batch_size,
+            resize=config.data.resize,
+            training=training,
+            seed=stream_seed(config.seed, number),
+            augment=config.augment,
+            replicas=self.strategy.num_replicas_in_sync,
+            max_tokens=config.data.max_tokens,
+            reduced=not exact,
+        )
 
     def tokenised(self, splits: Splits, backbone: Any) -> Splits:
         """`splits` with their texts tokenised; images as they are."""

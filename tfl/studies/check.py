@@ -50,10 +50,7 @@ def check(config: finetune.Config) -> Any:
     from rich.text import Text
 
     with Session(config, None) as session:
-        splits = session.stage("data", finetune.data.load, config.data, config.seed)
-        session.describe(splits)
-        backbone = session.stage("weights", finetune.load_backbone, session, config)
-        finetune.check_modality(splits.modality, backbone.name, backbone.modality)
+        splits, backbone = finetune.load(session, config)
         session.config = config = finetune.resolve(config, backbone.modality, len(backbone.blocks), len(splits.train))
         checked = list(_phases(session, config, backbone, splits))
     table = Table("phase", "trainable", "blocks", "parameters", "features, once", "ms a step", "epochs", "about", box=None)

@@ -1,0 +1,82 @@
+"""K-fold cross-validation: which examples are in each fold, and what the folds say together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tfl import data
+from tfl.config import UserError
+from tfl.data.examples import Examples
+from tfl.data.splits import Splits
+
+
+def known(labels: np.ndarray | None) -> np.ndarray:
+    """`labels`, which examples to train on have."""
+    assert labels is not None
+    return labels
+
+
+def folds_of(splits: Splits, folds: int, seed: int) -> list[tuple[Examples, Examples, Examples]]:
+    """(train, validation, test) of each fold, stratified by class, a group on one side; the next fold validates each.
+
+    With two folds a quarter of the other one validates.
+    """
+    pool = data.concatenate(splits.train, splits.validation)
+    groups = np.concatenate([splits.groups["train"], splits.groups["validation"]]) if splits.groups else None
+    parts = _parts(known(pool.labels), groups, folds, seed, splits.kind == "classification")
+    result = []
+    for number, test in enumerate(parts):
+        validation = parts[(number + 1) % folds]
+        if folds == 2:
+            own = None if groups is None else groups[validation]
+            validation = validation[_parts(known(pool.labels)[validation], own, 4, seed, False)[0]]
+        rest = np.setdiff1d(np.arange(len(pool)), np.concatenate([test, validation]))
+        result.append((pool.take(rest), pool.take(np.sort(validation)), pool.take(np.sort(test))))
+    return result
+
+
+def _parts(labels: np.ndarray, groups: np.ndarray | None, folds: int, seed: int, stratify: bool) -> list[np.ndarray]:
+    """The positions of `labels` in `folds` parts. Raises `UserError` where there are too few groups or examples."""
+    from sklearn import model_selection
+
+    if groups is not None and len(set(groups)) < folds:
+        raise UserError(f"folds: {folds} is more than there are groups ({len(set(groups))}); use fewer folds")
+    if stratify and min(np.bincount(labels)) < folds:
+        raise UserError(f"folds: {folds} is more than the smallest class has examples; use fewer folds")
+    if groups is not None:
+        kind = model_selection.StratifiedGroupKFold if stratify else model_selection.GroupKFold
+    else:
+        kind = model_selection.StratifiedKFold if stratify else model_selection.KFold
+    splitter = kind(folds, shuffle=True, random_state=seed)
+    return [part for _, part in splitter.split(labels, labels if stratify else None, groups)]
+
+
+FROM_ZERO_TO_ONE = (
+    "accuracy",
+    "label_accuracy",
+    "balanced_accuracy",
+    "macro_f1",
+    "auroc",
+    "expected_calibration_error",
+)
+"""Metrics whose intervals end where the metric does."""
+
+
+def summarise(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """Mean and 95 % t-interval over the folds of each metric that has an interval of its own."""
+    from scipy import stats
+
+    metrics = {}
+    for name, first in results[0].items():
+        if not isinstance(first, dict) or first.get("value") is None:
+            continue
+        values = [result[name]["value"] for result in results if result[name]["value"] is not None]
+        half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values) if len(values) > 1 else 0.0
+        mean = float(np.mean(values))
+        low, high = mean - half, mean + half
+        if name in FROM_ZERO_TO_ONE:
+            low, high = max(low, 0.0), min(high, 1.0)
+        metrics[name] = {"mean": mean, "low": low, "high": high, "values": values}
+    return {"metrics": metrics}
