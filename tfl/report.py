@@ -63,6 +63,8 @@ class PhaseReport:
     """Part of the training time, 0 to 1, that was spent waiting for data."""
     moved: Moved
     """What changed and what did not."""
+    padding: float | None = None
+    """Share of the tokens of a training epoch, 0 to 1, that is padding; null for images."""
     features: dict[str, Any] = field(default_factory=dict)
     """Of what was frozen: stored (the last block whose activations the store has, or null), engine, views, rows computed
     and read, bytes written, seconds; why, where nothing is stored."""

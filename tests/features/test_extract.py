@@ -24,6 +24,7 @@ from tfl.features import frontier, job, shard
 from tfl.features.batches import FeatureBatches, in_batches
 from tfl.features.config import Features
 from tfl.features.extract import Extracted, Extractor, Request
+from tfl.features.rows import Rows
 from tfl.phases import Last
 from tfl.tasks.classification import Classification
 
@@ -281,6 +282,25 @@ def test_texts_are_stored_at_their_own_length(trainable: Any, tiny_bert: Path, t
         tokens = int(direct.streams["train"].examples.inputs["padding_mask"].row_lengths().numpy().sum())
         unique = part.facts["computed"] / 50
         assert part.facts["bytes"] < (tokens * unique * (16 + 1) * 4 + 50 * 36) * 1.2 + 2000
+
+
+def test_no_text_is_padded_beyond_what_the_backbone_takes(tiny_bert: Path, tmp_path: Path) -> None:
+    """Its positions are 24; a text of 21 tokens is padded to 22 where 22 is the limit."""
+    backbone = backbones.load(str(tiny_bert), pooling="mean", sequence_length=22)
+    model = models.build(backbone, {"label": TASK})
+    models.set_trainable(model, backbone, "head")
+    long = " ".join(["sales"] * 30)
+    rows = Columns(
+        ids=strings(range(2)),
+        inputs={"text": strings([long, "sales rose"])},
+        labels=np.arange(2),
+        digests=digests([digest(b"a"), digest(b"b")]),
+    )
+    batches = prepare(rows, backbone.preprocess, modality="text", batch_size=2)
+    part = Rows(batches)
+    assert [int(part._padded(plan)[0]) for plan in part.plan(np.arange(2))] == [8, 22]
+    got = extractor(tmp_path).extract(Request(cut=cut(model), blocks=backbone.blocks, streams={"train": batches}))
+    assert got.facts["computed"] == 2
 
 
 def test_in_batches_is_the_order_of_columns_with_the_same_seed() -> None:

@@ -139,6 +139,8 @@ class TextBatches(Batches):
     """Tokens that every batch is padded to; None: the batch's longest, rounded up."""
     max_tokens: int | None = None
     """Tokens in a global batch at most, padding included; None: no bound but `batch_size`."""
+    limit: int | None = None
+    """Tokens that the backbone takes at most, and no text has more of; None: not known."""
 
     def __len__(self) -> int:
         """Batches an epoch; the same number in each."""
@@ -253,7 +255,8 @@ def prepare(
         return StringBatches(examples=examples, **common)
     if modality == "text":
         tokens = tokenize(examples, preprocess)
-        return TextBatches(examples=tokens, pad_values=preprocess.pad_values, max_tokens=max_tokens, **common)
+        limit = preprocess.sequence_length
+        return TextBatches(examples=tokens, pad_values=preprocess.pad_values, max_tokens=max_tokens, limit=limit, **common)
     return ImageBatches(
         examples=examples,
         preprocess=preprocess,

@@ -54,6 +54,14 @@ class FeatureBatches(Batches):
         """Batches an epoch."""
         return len(self._positions(0))
 
+    def padding(self) -> float | None:
+        """The share of an epoch's tokens that are padding, 0 to 1; None where nothing has an axis of tokens."""
+        if self.lengths is None:
+            return None
+        batches = self._positions(0)
+        tokens = sum(len(batch) * int(self.lengths[batch].max()) for batch in batches)
+        return 1 - sum(int(self.lengths[batch].sum()) for batch in batches) / max(tokens, 1)
+
     def epoch(self, epoch: int = 0, skip: int = 0) -> tf.data.Dataset:
         """The batches of an epoch from batch number `skip` on, as an uninterrupted epoch would have gone on."""
         return self._dataset(epoch, skip) if self.training or skip else self._in_order

@@ -67,8 +67,10 @@ class Rows:
 
     def describe(self, batches: Batches, view: int | None, view_seed: int) -> dict[str, Any]:
         """What shapes a row of `batches` beside its id and the model: preprocessing, size, and augmentation of a view."""
+        if isinstance(batches, TextBatches):
+            return {"tokens": TOKENS, "step": STEP, "limit": batches.limit}
         if not isinstance(batches, ImageBatches):
-            return {"padding": [TOKENS, STEP]} if isinstance(batches, TextBatches) else {"rows": ROWS}
+            return {"rows": ROWS}
         spec = batches.examples.dataset().element_spec.get("image")
         array = spec is not None and spec.dtype != tf.string
         return {
@@ -92,9 +94,10 @@ class Rows:
         return plan
 
     def _padded(self, positions: np.ndarray) -> np.ndarray:
-        """The length to which the text at each of `positions` is padded."""
+        """The length to which the text at each of `positions` is padded: a multiple, but no more than the backbone takes."""
         assert self.lengths is not None
-        return -(-self.lengths[positions] // STEP) * STEP
+        limit = getattr(self.batches, "limit", None) or np.iinfo(np.int64).max
+        return np.minimum(-(-self.lengths[positions] // STEP) * STEP, limit)
 
     def compute(
         self, batches: Batches, plan: Sequence[np.ndarray], names: Sequence[str], view: int | None, view_seed: int

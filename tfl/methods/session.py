@@ -176,6 +176,7 @@ class Session:
             examples_per_second=fit.examples_per_second,
             waiting=fit.waiting,
             moved=models.what_moved(model, before),
+            padding=stream.padding() if hasattr(stream, "padding") else None,
             features=dict(extracted.facts),
         )
 
