@@ -1,7 +1,7 @@
 """Training a new head on a frozen backbone: Keras as its guide does it, KerasHub, and tfl, each in turn.
 
     python benchmarks/feature_extraction.py [--examples 2000] [--epochs 10] [--seeds 3]
-        [--backbones mobilenet_v2 resnet50] [--ways forward keras kerashub tfl]
+        [--backbones mobilenet_v2 resnet50] [--ways forward keras kerashub tfl] [--engine tensorflow]
 
 Prints one table. Every way has a process of its own and trains on the same photos, the same crop, batch size 32 and 10
 epochs, and validates after each epoch.
@@ -169,7 +169,7 @@ def resnet50() -> Any:
 KERASHUB: dict[str, Callable[[], Any]] = {"mobilenet_v2": mobilenet_v2, "resnet50": resnet50}
 
 
-def in_tfl(name: str, folder: Path, epochs: int, seed: int, again: bool = True) -> dict[str, Any]:
+def in_tfl(name: str, folder: Path, epochs: int, seed: int, engine: str, again: bool = True) -> dict[str, Any]:
     """The first run, and where `again` is true the two after it."""
 
     def run(learning_rate: float, **fields: Any) -> dict[str, Any]:
@@ -182,6 +182,7 @@ def in_tfl(name: str, folder: Path, epochs: int, seed: int, again: bool = True) 
                 phases=[tfl.Phase(epochs=epochs, learning_rate=learning_rate)],
                 data={"batch_size": BATCH},
                 seed=seed,
+                features={"engine": engine},
                 out=f"{out}/run",
                 **fields,
             )
@@ -211,13 +212,17 @@ PARTS: dict[str, Callable[..., dict[str, Any]]] = {
 }
 
 
-def measured(name: str, ways: Sequence[str], common: dict[str, Any], seeds: int) -> dict[str, list[dict[str, Any]]]:
+def measured(
+    name: str, ways: Sequence[str], common: dict[str, Any], seeds: int, engine: str
+) -> dict[str, list[dict[str, Any]]]:
     """What each way gave with each seed, in turn."""
     found: dict[str, list[dict[str, Any]]] = {}
     for seed in range(seeds):
         with measure.fresh_cache():
             for way in ways:
                 arguments = {"way": way, "name": name, "seed": seed, **common}
+                if way == "tfl":
+                    arguments["engine"] = engine
                 result = measure.apart(__file__, **arguments)
                 found.setdefault(way, []).append(result)
                 if way == "tfl":
@@ -263,6 +268,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="of MobileNetV2; ResNet50 has one")
     parser.add_argument("--backbones", nargs="+", default=list(KERASHUB), choices=list(KERASHUB))
     parser.add_argument("--ways", nargs="+", default=WAYS, choices=WAYS)
+    parser.add_argument("--engine", default="tensorflow", choices=("tensorflow", "openvino"), help="of tfl")
     parser.add_argument("--part", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.part:
@@ -278,7 +284,7 @@ def main() -> None:
         for name in given.backbones:
             weights(name)
             seeds = given.seeds if name == "mobilenet_v2" else 1
-            lines += rows(name, measured(name, given.ways, common, seeds))
+            lines += rows(name, measured(name, given.ways, common, seeds, given.engine))
     measure.table(
         f"A head trained for {given.epochs} epochs on {given.examples} photos, batch {BATCH}",
         ("backbone", "way", "training, s", "frozen, s", "whole, s", "to forward", "to keras", "to first tfl", "test accuracy"),
