@@ -58,8 +58,16 @@ def _parser() -> argparse.ArgumentParser:
     sweep = _command(commands, "sweep", _sweep, "try values of keys (KEY=A,B or KEY=LOW..HIGH) and keep the best")
     _add_job(sweep)
     sweep.add_argument("--trials", type=int, default=20, metavar="N", help="sets of values to try (default: 20)")
-    sweep.add_argument("--out", metavar="DIR", help="directory of the sweep (default: a new one below runs/)")
-    sweep.add_argument("--no-best", action="store_true", help="do not run the best config once more as a run, into DIR/best")
+    sweep.add_argument(
+        "--out", metavar="DIR", help="directory of the sweep, new or to go on with (default: a new one in runs/)"
+    )
+    sweep.add_argument("--no-best", action="store_true", help="do not run the best config as an ordinary run into DIR/best")
+    sweep.epilog = (
+        "task.dropout=0,0.2 tries values, phases.0.learning_rate=1e-4..1e-2 a range (by its logarithm where it is wide); what "
+        "stands in brackets or quotes is one value. Every combination is tried where there are no more than N, else Optuna "
+        "proposes. Trials are compared on the validation split; the test split is used by the run in DIR/best alone. The same "
+        "command on the same DIR goes on where it was interrupted."
+    )
 
     evaluate = _command(commands, "evaluate", _evaluate, "evaluate a run, on its own test split or on other data")
     evaluate.add_argument("run", metavar="RUN")
@@ -176,7 +184,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _sweep(arguments: argparse.Namespace) -> int:
-    from tfl.config import UserError, assign, override
+    from tfl.config import UserError, override
     from tfl.jobs import check_folder, config_of
     from tfl.studies import space
 
@@ -186,25 +194,26 @@ def _sweep(arguments: argparse.Namespace) -> int:
         raise UserError(f"--trials: {arguments.trials} is not valid; at least 1")
     check_folder("--out", arguments.out or "runs")
     raw = override(raw, plain)
-    space.configs(raw, dimensions, config_of)
-    from tfl.methods import METHODS
+    space.check(raw, dimensions, config_of)
     from tfl.report import summary
-    from tfl.studies.sweep import BEST, sweep, table
+    from tfl.studies.sweep import BEST, RESULT, run_best, sweep, table
     from tfl.terminal import console
 
-    seed = arguments.seed or 0
-    done = sweep(raw, dimensions, config_of, trials=arguments.trials, seed=seed, out=arguments.out)
-    if not done.ranked:
-        print(f"no trial succeeded; {done.folder} says why", file=sys.stderr)
-        return 1
+    done = sweep(raw, dimensions, config_of, trials=arguments.trials, out=arguments.out)
     console().print(table(done))
+    if done.interrupted:
+        print(f"interrupted; the same command with --out {done.folder} goes on")
+        return 130
+    if not done.ranked:
+        print(f"tfl: every trial failed; {done.folder / RESULT} says why", file=sys.stderr)
+        return 1
     print(f"best: {done.folder / BEST}")
-    if not arguments.no_best and not (done.folder / "best").exists():
-        config = config_of(assign(raw, done.ranked[0].values))
-        run = METHODS[config.method].run(config, done.folder / "best")
-        console().print(summary(run.report))
-        print(f"run: {run.directory}")
-    return 0
+    if arguments.no_best:
+        return 0
+    run = run_best(done, config_of)
+    console().print(summary(run.report))
+    print(f"run: {run.directory}")
+    return 130 if any(phase.stopped == "interrupted" for phase in run.report.phases) else 0
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
+import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tfl.config import UserError, assign, override
+
+FIXED = ("method", "folds", "features", "distribute", "deterministic")
+"""Keys that are the same for all trials, which share a session; of features, the number of views may be tried."""
 
 RANGE = re.compile(r"^([-+]?[\d._]+(?:[eE][-+]?\d+)?)\.\.([-+]?[\d._]+(?:[eE][-+]?\d+)?)$")
 
@@ -35,8 +40,8 @@ class Range:
 
     @property
     def ends(self) -> tuple[Any, ...]:
-        """Values that are valid only if all are."""
-        return (self.low, self.high)
+        """Values that are valid only if all are; one inside shows what takes whole numbers only."""
+        return (self.low, self.high) if self.whole else (self.low, self.low + (self.high - self.low) / math.e, self.high)
 
     @property
     def whole(self) -> bool:
@@ -65,6 +70,10 @@ def parse(items: Sequence[str]) -> tuple[dict[str, Choices | Range], list[str]]:
         found = _dimension(key, text.strip())
         if found is None:
             plain.append(item)
+        elif key in space:
+            raise UserError(f"{key}: it is given twice; write all its values behind one {key}=")
+        elif key.split(".")[0] in FIXED and key != "features.views":
+            raise UserError(f"{key}: a sweep has one value of it for all trials; name that one")
         else:
             space[key] = found
     if not space:
@@ -81,24 +90,53 @@ def _dimension(key: str, text: str) -> Choices | Range | None:
         if not all(isinstance(end, (int, float)) for end in (low, high)) or not low < high:
             raise UserError(f"{key}: {text} is not a range; write low..high, such as 1e-4..1e-2")
         return Range(low, high)
-    values = override({}, [f"values=[{text}]"])["values"] if "," in text else []
-    return Choices(tuple(values)) if len(values) > 1 else None
+    if "," not in text:
+        return None
+    try:
+        values = override({}, [f"values=[{text}]"])["values"]
+    except UserError as error:
+        raise UserError(f"{key}: {text!r} is neither values (a,b,c) nor one value that YAML can read") from error
+    if len(values) < 2:
+        return None
+    return Choices(tuple(value for place, value in enumerate(values) if _word(value) not in map(_word, values[:place])))
 
 
-def configs(raw: Mapping[str, Any], space: Space, make: Callable[[Mapping[str, Any]], Any]) -> None:
+def _word(value: Any) -> str:
+    """A choice as Optuna keeps it: its choices are plain values; these may be lists, and 1 is not True."""
+    return json.dumps(value, default=str)
+
+
+def applied(raw: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """`raw` with `values` by key; `phases` comes before `phases.0.epochs`, which changes a copy of what was chosen."""
+    return assign(raw, {key: copy.deepcopy(values[key]) for key in sorted(values, key=lambda key: key.count("."))})
+
+
+def first(space: Space) -> dict[str, Any]:
+    """One value of each key."""
+    return {key: dimension.ends[0] for key, dimension in space.items()}
+
+
+def check(raw: Mapping[str, Any], space: Space, make: Callable[[Mapping[str, Any]], Any]) -> None:
     """Raises the `UserError` that `make` raises for a config with any of the values in `space`, ends of ranges included."""
-    first = {key: dimension.ends[0] for key, dimension in space.items()}
     for key, dimension in space.items():
         for value in dimension.ends:
-            make(assign(raw, {**first, key: value}))
+            make(applied(raw, {**first(space), key: value}))
 
 
-def grid(space: Space) -> Iterator[dict[str, Any]] | None:
-    """Every combination of values, or None where there is a range."""
-    if not all(isinstance(dimension, Choices) for dimension in space.values()):
-        return None
-    each = ([(key, value) for value in dimension.ends] for key, dimension in space.items())
-    return (dict(combination) for combination in itertools.product(*each))
+def grid(space: Space, most: int) -> list[dict[str, Any]]:
+    """Every combination of values; nothing where there are more than `most`, or a range is not of whole numbers."""
+    each = [_points(dimension, most) for dimension in space.values()]
+    if not all(each) or math.prod(map(len, each)) > most:
+        return []
+    return [dict(zip(space, values, strict=True)) for values in itertools.product(*each)]
+
+
+def _points(dimension: Choices | Range, most: int) -> Sequence[Any]:
+    if isinstance(dimension, Choices):
+        return dimension.values
+    return (
+        range(int(dimension.low), int(dimension.high) + 1) if dimension.whole and dimension.high - dimension.low < most else ()
+    )
 
 
 def describe(space: Space) -> dict[str, Any]:
@@ -109,15 +147,35 @@ def describe(space: Space) -> dict[str, Any]:
     }
 
 
-def suggest(trial: Any, space: Space) -> dict[str, Any]:
-    """The values that Optuna's `trial` is to try."""
-    values: dict[str, Any] = {}
+# --- as Optuna has it -------------------------------------------------------------------------------------------------
+
+
+def distributions(space: Space) -> dict[str, Any]:
+    """The space as Optuna's distributions."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    made: dict[str, Any] = {}
     for key, found in space.items():
-        if isinstance(found, Choices):  # Optuna's choices are plain values; these may be lists
-            words = [json.dumps(value) for value in found.values]
-            values[key] = found.values[words.index(trial.suggest_categorical(key, words))]
+        if isinstance(found, Choices):
+            made[key] = CategoricalDistribution([_word(value) for value in found.values])
         elif found.whole:
-            values[key] = trial.suggest_int(key, int(found.low), int(found.high), log=found.log)
+            made[key] = IntDistribution(int(found.low), int(found.high), log=found.log)
         else:
-            values[key] = trial.suggest_float(key, found.low, found.high, log=found.log)
-    return values
+            made[key] = FloatDistribution(found.low, found.high, log=found.log)
+    return made
+
+
+def words(values: Mapping[str, Any], space: Space) -> dict[str, Any]:
+    """`values` as Optuna's parameters."""
+    return {key: _word(value) if isinstance(space[key], Choices) else value for key, value in values.items()}
+
+
+def values(params: Mapping[str, Any], space: Space) -> dict[str, Any]:
+    """The values that Optuna's `params` stand for, in the order of `space`."""
+    return {key: _chosen(found, params[key]) for key, found in space.items()}
+
+
+def _chosen(dimension: Choices | Range, param: Any) -> Any:
+    if isinstance(dimension, Range):
+        return param
+    return next(value for value in dimension.values if _word(value) == param)

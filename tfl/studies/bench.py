@@ -1,0 +1,99 @@
+"""What runs the trials of a sweep: in one session, on data and backbones that are loaded once."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from tfl.backbones import Backbone
+from tfl.config import UserError, plain
+from tfl.data.pipeline import check_max_tokens
+from tfl.data.splits import Splits
+from tfl.methods import finetune
+from tfl.methods.loading import Start
+from tfl.methods.session import Session
+
+KEPT = 3
+"""Pairs of data and backbone that stay in memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a trial came to."""
+
+    score: float
+    loss: float
+    config: dict[str, Any]
+    """The resolved config; a run of it does the same."""
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    wants: Any
+    """A config reduced to what decides the data and the backbone."""
+    splits: Splits
+    start: Start
+
+
+class Bench:
+    """Runs trials; each starts from the same bits, whatever those before it trained."""
+
+    def __init__(self, session: Session) -> None:
+        self.session, self.metric = session, "loss"
+        self._kept: list[_Loaded] = []
+
+    def begin(self, config: finetune.Config) -> None:
+        """Loads what `config` needs and finds out what trials are compared by, which is what phases keep an epoch by.
+
+        Raises `UserError` where no phase of `config` can be run, whatever is tried.
+        """
+        splits, backbone = self._load(config)
+        self.metric = "loss" if splits.kind == "regression" else "accuracy"
+        self._assemble(config, splits, backbone)
+
+    def run(self, config: finetune.Config) -> Outcome:
+        """Trains as `config` says; the validation split's result at the kept epoch of the last phase.
+
+        Raises `UserError` where `config` cannot be run and where a loss is not finite. The test split is not touched.
+        """
+        splits, backbone = self._load(config)
+        config, model, made = self._assemble(config, splits, backbone)
+        last = finetune.train(self.session, config, backbone, model, made, splits, (), quiet=True)[-1]
+        kept: dict[str, Any] = next((epoch for epoch in last.epochs if epoch["epoch"] == last.kept_epoch), {})
+        score, loss = (float(kept.get(f"val_{name}", math.nan)) for name in (self.metric, "loss"))
+        if not math.isfinite(score + loss):
+            raise UserError(f"the validation {self.metric} is {score}, its loss {loss}")
+        return Outcome(score=score, loss=loss, config=plain(config))
+
+    def _assemble(
+        self, config: finetune.Config, splits: Splits, backbone: Backbone
+    ) -> tuple[finetune.Config, Any, dict[str, Any]]:
+        """The config made definite, its model and its tasks."""
+        config = finetune.resolve(config, backbone.modality, len(backbone.blocks), len(splits.train))
+        self.session.config = config
+        model, made = finetune.assemble(self.session, config, backbone, splits)
+        finetune.try_phases(self.session, config, backbone, model)
+        return config, model, made
+
+    def _load(self, config: finetune.Config) -> tuple[Splits, Backbone]:
+        """The splits and the backbone of `config`, the latter as it was loaded."""
+        wants = dataclasses.replace(
+            config,
+            phases=(),
+            task=finetune.TaskConfig(),
+            augment=None,
+            features=None,
+            data=dataclasses.replace(config.data, batch_size=1, max_tokens=None),
+        )
+        found = next((one for one in self._kept if one.wants == wants), None)
+        if found is None:
+            splits, backbone = finetune.load(self.session, config)
+            found = _Loaded(wants, splits, Start.of(backbone))
+        elif not found.start.restore():
+            found = dataclasses.replace(found, start=Start.of(finetune.load_backbone(self.session, config)))
+        self._kept = [found, *(one for one in self._kept if one.wants != wants)][:KEPT]
+        backbone = found.start.backbone
+        check_max_tokens(config.data.max_tokens, backbone.preprocess, backbone.modality)
+        return found.splits, backbone
