@@ -286,7 +286,9 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     words = ["digits", "--backbone", "mobilenet_0.25", "--weights", "none", "backbone.image_size=32", "data.max_train=40"]
     words += ["augment=null", "phases=[{trainable: head, epochs: 1}]", "task.dropout=0,0.5", "--out", str(tmp_path / "s")]
     assert main(["sweep", *words]) == 0
-    assert "trial 2/2" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "trial 2/2" in shown
+    assert "the best of 2 trials looks better on the validation split than it is" in shown
     run = tfl.load(tmp_path / "s" / "best")
     best = json.loads((tmp_path / "s" / "sweep.json").read_text())
     score = next(trial["score"] for trial in best["trials"] if trial["number"] == best["best"])

@@ -162,6 +162,8 @@ def table(done: Sweep) -> Any:
         found.add_row(str(trial.number), *shown, f"{trial.seconds:.1f}")
     more = len(ranked) - SHOWN
     lines = [f"… and {more} more in {done.folder / RESULT}"] if more > 0 else []
+    warning = f"the best of {len(ranked)} trials looks better on the validation split than it is; go by its test result"
+    lines += [warning] if len(ranked) > 1 else []
     failed = len(done.trials) - len(ranked)
     lines += [f"{failed} of {len(done.trials)} trials failed; {done.folder / RESULT} says why"] if failed else []
     return Group(found, *(Text(line) for line in lines))
