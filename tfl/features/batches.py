@@ -18,6 +18,9 @@ from tfl.features.store import Entry, Place
 from tfl.lazy import tf
 
 OPEN_FILES = 128
+IN_MEMORY = 64 << 20
+"""Bytes of the rows of a split up to which they are held in memory: a batch of pooled features is quicker to gather there
+than to read by a call of Python for each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,11 +137,23 @@ class Reader:
 
     def tensors(self, index: Any) -> dict[str, Any]:
         """`{name: [n, …]}` for `index`, [n] int64 positions; as an operation of a data set."""
+        if self._held is not None:
+            return {name: tf.gather(values, index) for name, values in self._held.items()}
         read = tf.numpy_function(self.read, [index], [tf.as_dtype(name) for name in self._dtypes], stateful=False)
         result = {}
         for (name, column), tensor in zip(self._columns.items(), read, strict=True):
             result[name] = tf.ensure_shape(tensor, [None, *([None] if column.ragged else []), *column.row])
         return result
+
+    @cached_property
+    def _held(self) -> dict[str, Any] | None:
+        """All rows, where they have no axis of tokens and are not too many; None otherwise."""
+        count = len(self._view.place.shard)
+        columns = self._columns.values()
+        if any(column.ragged for column in columns) or count * sum(column.step for column in columns) > IN_MEMORY:
+            return None
+        with tf.init_scope(), tf.device("CPU:0"):
+            return dict(zip(self._columns, map(tf.constant, self.read(np.arange(count))), strict=True))
 
     def read(self, index: np.ndarray) -> list[np.ndarray]:
         """The rows at `index` of each column, in the order of the columns' names."""

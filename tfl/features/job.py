@@ -24,6 +24,9 @@ from tfl.features.store import Entry, Store
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 """`(what, how many in all)`, and within the context a call for so many more that are done."""
 
+MANY = 1000
+"""Rows from which on OpenVINO pays: converting a model takes seconds."""
+
 
 class _Unfit(Exception):
     """The frozen part cannot be run by the engine that the rows are looked up under."""
@@ -57,13 +60,17 @@ class Job:
         self.engine = self._choose_engine(exact)
 
     def _choose_engine(self, exact: bool) -> str:
-        """What rows are looked up under: TensorFlow where it has them all, for they are the most exact."""
+        """What rows are looked up under; with `auto`, the engine that has more of them, or else the one that pays."""
         wanted = "tensorflow" if exact else engines.choose(self.config.engine)
-        if wanted != "tensorflow" and self.config.engine == "auto":
-            self.engine = "tensorflow"
-            if self.missing() == 0:
-                return "tensorflow"
-        return wanted
+        if wanted == "tensorflow" or self.config.engine != "auto":
+            return wanted
+        missing = {}
+        for engine in ("tensorflow", wanted):
+            self.engine = engine
+            missing[engine] = self.missing()
+        if missing["tensorflow"] != missing[wanted]:
+            return min(missing, key=lambda engine: missing[engine])
+        return wanted if missing[wanted] >= MANY else "tensorflow"
 
     def entry(self, rows: Rows, view: int | None) -> Entry:
         """Where rows of one view are."""

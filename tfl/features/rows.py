@@ -140,6 +140,8 @@ def _rows_of(length: int) -> int:
 
 def _filled(tensor: Any, rows: int) -> Any:
     """`tensor` with its last row repeated until it has `rows` of them."""
+    if tensor.shape[0] == rows:  # no copy
+        return tensor
     return tf.gather(tensor, tf.minimum(tf.range(rows), tf.shape(tensor)[0] - 1))
 
 

@@ -7,6 +7,7 @@ from importlib import metadata
 from typing import Any
 
 from tfl.data.splits import Splits
+from tfl.features import engine
 
 
 def describe_data(splits: Splits) -> dict[str, Any]:
@@ -22,7 +23,8 @@ def describe_data(splits: Splits) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """The releases of everything that can change a value."""
-    names = ("tfl", "tensorflow", "keras", "keras-hub", "tensorflow-text", "numpy")
+    names = ["tfl", "tensorflow", "keras", "keras-hub", "tensorflow-text", "numpy"]
+    names += ["openvino"] if engine.installed() else []
     found = {"python": platform.python_version()}
     for name in names:
         try:
