@@ -20,6 +20,9 @@ from tfl.features.rows import Rows
 from tfl.features.store import Store
 from tfl.features.words import size
 
+REMEMBERED = 4
+"""Extractions from which a later one may go on; each keeps its entries from being cleared away."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Extracted:
@@ -77,7 +80,7 @@ class Extractor:
             filled = job.fill(self.say, self.progress, self.stop)
             if self.stop():
                 return _as_it_is(request, "interrupted")
-            self._finished.append(job)
+            self._finished = [*self._finished[1 - REMEMBERED :], job]
             return self._done(job, filled)
         except OSError as error:
             reason = error.strerror or str(error)
