@@ -28,6 +28,7 @@ from tfl.features.rows import Rows
 from tfl.phases import Last
 from tfl.tasks.classification import Classification
 
+ROWS = tiny.examples()
 TASK = Classification(class_names=("dark", "bright"), dropout=0.5)
 
 
@@ -57,7 +58,7 @@ def extracted(root: Path, trainable: Any = "head", said: list[str] | None = None
     backbone, model = made()
     models.set_trainable(model, backbone, trainable)
     whole = cut(model)
-    rows, views = fields.pop("rows", tiny.examples()), fields.pop("views", 1)
+    rows, views = fields.pop("rows", tiny.examples()), fields.pop("views", None)
     batches = tiny.batches(rows, training=True, seed=3, augment=fields.pop("augment", None))
     streams = {"train": batches, "validation": tiny.batches(rows.take(np.arange(9)))}
     request = Request(cut=whole, blocks=backbone.blocks, streams=streams, views=views)
@@ -246,6 +247,44 @@ def test_mixed_precision_is_stored_as_it_is(policy: str, tmp_path: Path) -> None
         assert batch["frozen_0"].dtype.name == policy.removeprefix("mixed_")
     finally:
         keras.config.set_dtype_policy(before)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_another_precision_has_rows_of_its_own(policy: str, tmp_path: Path) -> None:
+    before = keras.config.dtype_policy()
+    try:
+        keras.config.set_dtype_policy(policy)
+        extracted(tmp_path, "block3")
+    finally:
+        keras.config.set_dtype_policy(before)
+    part, _ = extracted(tmp_path, "block3")
+    assert part.facts["computed"] == 40, "nothing of the other precision is read"
+
+
+def test_a_lower_extraction_with_other_augmentation_or_examples_is_not_gone_on_from(tmp_path: Path) -> None:
+    backbone, model = made()
+    own = extractor(tmp_path / "shared")
+    found = {}
+    for crop in (0.6, 0.8):
+        for trainable in ("block3", "head"):
+            models.set_trainable(model, backbone, trainable)
+            batches = tiny.batches(ROWS, training=True, augment=Augment(crop=crop))
+            request = Request(cut=cut(model), blocks=backbone.blocks, streams={"train": batches}, views=1)
+            found[crop] = own.extract(request)
+    alone = extractor(tmp_path / "alone").extract(request)
+    for place, row in values_of(alone).items():
+        np.testing.assert_array_equal(values_of(found[0.8])[place], row)
+    test = tiny.batches(tiny.examples(7, seed=9))
+    assert own.extract(Request(cut=cut(model), blocks=backbone.blocks, streams={"test": test})).facts["computed"] == 7
+
+
+def test_one_view_of_one_epoch_is_augmented(tmp_path: Path) -> None:
+    augment = Augment(crop=0.5)
+    part, whole = extracted(tmp_path, augment=augment, views=1, view_seed=7)
+    seeded = tiny.batches(tiny.examples(), training=True, seed=7, augment=augment)
+    direct = values_of(Extracted(cut=whole, streams={"train": seeded}))
+    for place, row in values_of(part).items():
+        np.testing.assert_allclose(row[0], direct[place][0], rtol=1e-5, atol=1e-6)
 
 
 def texts(tiny_bert: Path, trainable: Any, root: Path) -> tuple[Extracted, Extracted]:

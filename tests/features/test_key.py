@@ -15,6 +15,7 @@ from tests import tiny
 from tfl import models
 from tfl.cut import Part, cut
 from tfl.data.augment import Augment
+from tfl.data.examples import Stream
 from tfl.features import key
 from tfl.features.config import Features
 from tfl.features.frontier import frontiers
@@ -135,6 +136,19 @@ def test_another_release_changes_the_key(name: str, tmp_path: Path, monkeypatch:
 def test_what_does_not_shape_a_row_does_not_change_its_key(fields: dict[str, Any], tmp_path: Path) -> None:
     assert entry_key(tmp_path, replaced(**fields)) == entry_key(tmp_path)
     assert entry_key(tmp_path, replaced(**fields), view=0) == entry_key(tmp_path, view=0)
+
+
+def test_a_stream_decoded_at_reduced_scale_has_another_key() -> None:
+    rows = tiny.examples()
+    stream = Stream(
+        ids=rows.ids, labels=rows.labels, digests=rows.digests, positions=np.arange(40), open=lambda: rows.dataset()
+    )
+    described = [
+        Rows(batches).describe(batches, None, 0)
+        for reduced in (False, True)
+        for batches in (tiny.batches(stream, reduced=reduced),)
+    ]
+    assert described[0] != described[1]
 
 
 def test_the_split_that_an_example_is_in_does_not_matter(tmp_path: Path) -> None:

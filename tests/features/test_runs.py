@@ -140,6 +140,19 @@ def test_by_default_training_images_have_views(photos: Path, tmp_path: Path) -> 
         run(photos, tmp_path / "b", tmp_path / "cache", features={"views": 3})
 
 
+def test_a_phase_that_trains_more_may_come_first(photos: Path, tmp_path: Path) -> None:
+    phases = [Phase(trainable=Last(last=2), epochs=1, learning_rate=1e-3), Phase(epochs=1)]
+    done = run(photos, tmp_path / "a", tmp_path / "cache", phases=phases)
+    assert done.metrics["examples"] == 6
+
+
+def test_a_phase_of_one_epoch_is_augmented(photos: Path, tmp_path: Path) -> None:
+    done = run(photos, tmp_path / "a", tmp_path / "cache", augment="auto", phases=[Phase(epochs=1)])
+    plain = run(photos, tmp_path / "b", tmp_path / "cache", phases=[Phase(epochs=1)])
+    assert computed(done) == [28 + 6]
+    assert computed(plain) == [28], "the examples as they are are others than their first view"
+
+
 def test_a_directory_that_cannot_be_written_does_not_stop_the_run(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     done = run(photos, tmp_path / "a", tmp_path / "file" / "cache", phases=[Phase(epochs=1)])

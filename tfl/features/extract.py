@@ -44,8 +44,8 @@ class Request:
     streams: Mapping[str, Batches]
     backbone: str = ""
     """Its name, for people."""
-    views: int = 1
-    """Of the examples of training streams."""
+    views: int | None = None
+    """Augmented ones of the examples of training streams; None: the examples as they are."""
     exact: bool = False
     """Whether a prediction is made of it: by TensorFlow, in float32."""
 

@@ -43,7 +43,7 @@ class Job:
         streams: Mapping[str, Batches],
         rows: Mapping[str, Rows],
         *,
-        views: int,
+        views: int | None,
         exact: bool,
         backbone: str = "",
         below: Job | None = None,
@@ -52,7 +52,7 @@ class Job:
         self.config, self.store, self.frontier, self.streams, self.rows = config, store, frontier, streams, rows
         self.of_part = key.of_part(frontier.part)
         self.views: dict[str, list[int | None]] = {
-            name: [None] if views == 1 or not one.training else list(range(views)) for name, one in streams.items()
+            name: [None] if views is None or not one.training else list(range(views)) for name, one in streams.items()
         }
         self._entries: dict[str, Entry] = {}
         self._known: dict[tuple[int, int | None, str], Entry] = {}
@@ -76,14 +76,14 @@ class Job:
         """Where rows of one view are."""
         known = self._known.get((id(rows), view, self.engine))
         if known is None:
-            known = self._known[id(rows), view, self.engine] = self._find_entry(rows, view)
+            known = self._known[id(rows), view, self.engine] = self._find_entry(rows, view, self._batches_of(rows))
         return known
 
-    def _find_entry(self, rows: Rows, view: int | None) -> Entry:
+    def _find_entry(self, rows: Rows, view: int | None, batches: Batches) -> Entry:
         config = self.config
         made = {
             **self.of_part,
-            "rows": rows.describe(self._batches_of(rows), view, config.view_seed),
+            "rows": rows.describe(batches, view, config.view_seed),
             "dtype": config.dtype,
             "environment": key.of_environment(self.engine, engines.version(self.engine)),
         }
@@ -163,7 +163,7 @@ class Job:
             return None
         if key.of_part(below.frontier.part) != below.of_part:  # it has been trained since
             return None
-        entry = below.entry(rows, view)
+        entry = below._find_entry(rows, view, self._batches_of(rows))  # with this job's own augmentation and preprocessing
         place = entry.find(rows.ids)
         return Reader(View(entry, place), None, below.frontier.dtypes) if (place.shard >= 0).all() else None
 

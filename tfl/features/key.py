@@ -14,7 +14,7 @@ import numpy as np
 from tfl.cut import Part
 from tfl.lazy import keras, tf
 
-FORMAT = 1
+FORMAT = 2
 """Rises when tfl itself computes another value from the same example, or writes it in another way."""
 
 NOT_VALUES = ("name", "trainable", "seed", "activity_regularizer")
@@ -51,7 +51,8 @@ def _architecture(part: Part) -> str:
     calls = []
     for number, node in enumerate(part.nodes):
         arguments = (node.arguments.args, node.arguments.kwargs)
-        calls.append([_operation(node.operation), keras.tree.map_structure(lambda x: places.get(id(x), x), arguments)])
+        taken = keras.tree.map_structure(lambda x: places.get(id(x), x), arguments)
+        calls.append([_operation(node.operation), taken, [_spec(tensor) for tensor in node.outputs]])
         places.update((id(tensor), ["call", number, place]) for place, tensor in enumerate(node.outputs))
     return key_of({"calls": calls, "outputs": [places[id(tensor)] for tensor in part.outputs]})
 
@@ -73,6 +74,8 @@ def _operation(operation: Any) -> list[Any]:
 def _what_counts(config: Any) -> Any:
     """A layer's config without what does not change what it computes in inference."""
     if isinstance(config, Mapping):
+        if str(config.get("class_name", "")).endswith(("DTypePolicy", "DTypePolicyMap")):
+            return dict(config)  # its name is what it computes in
         ignored = [name for name in config if name in NOT_VALUES or str(name).endswith(NOT_VALUE_ENDS)]
         return {name: _what_counts(item) for name, item in config.items() if name not in ignored}
     return [_what_counts(item) for item in config] if isinstance(config, (list, tuple)) else config

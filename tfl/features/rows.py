@@ -19,6 +19,7 @@ import numpy as np
 
 from tfl.config import plain
 from tfl.data import image as images
+from tfl.data.examples import Columns
 from tfl.data.pipeline import Batches, ImageBatches, TextBatches
 from tfl.lazy import tf
 
@@ -75,6 +76,8 @@ class Rows:
         array = spec is not None and spec.dtype != tf.string
         return {
             "rows": ROWS,
+            # Of columns, the id of a row says at what scale it is decoded; a stream's files are not looked at one by one.
+            "reduced": batches.reduced and not isinstance(batches.examples, Columns),
             "preprocess": plain(batches.preprocess),
             "resize": batches.resize,
             "size": list(batches.size),

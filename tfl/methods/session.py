@@ -188,12 +188,13 @@ class Session:
         """What has to be extracted for `phase`, as it is declared in `model` now."""
         features = self.config.features
         views = features.views if features is not None and features.views != "auto" else 1
+        augmented = views > 1 and self.config.augment is not None
         return Request(
             cut=cut(model),
             blocks=backbone.blocks,
             streams={"train": stream, "validation": validation},
             backbone=backbone.name,
-            views=min(views, phase.epochs),
+            views=min(views, phase.epochs) if augmented else None,
         )
 
     def _validator(self, extracted: Extracted, made: Mapping[str, Task]) -> Callable[[], dict[str, float]]:
