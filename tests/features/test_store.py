@@ -112,6 +112,20 @@ def test_a_file_cut_short_is_found(tmp_path: Path) -> None:
     assert entry(tmp_path).damaged == 1
 
 
+def test_a_file_that_cannot_be_read_now_is_not_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = entry(tmp_path)
+    put(one, 1)
+    path = one.shards[0].path
+
+    def refused(path: Path) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(shard, "check", refused)
+    with pytest.raises(OSError, match="Too many open files"):
+        entry(tmp_path)
+    assert path.exists()
+
+
 def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = entry(tmp_path)
     put(one, 1)

@@ -64,6 +64,11 @@ def test_one_value_is_no_dimension(typed: str) -> None:
         space.parse([typed])
 
 
+def test_precision_is_one_for_all_trials() -> None:
+    with pytest.raises(UserError, match="precision: a sweep has one value of it"):
+        space.parse(["precision=float32,mixed_bfloat16"])
+
+
 def test_ranges_are_by_logarithm_where_they_are_wide() -> None:
     assert Range(1e-4, 1e-2).log
     assert not Range(0.1, 0.5).log

@@ -18,6 +18,7 @@ from tfl.features.store import Entry, Place
 from tfl.lazy import tf
 
 OPEN_FILES = 128
+"""Shards that a process holds open."""
 IN_MEMORY = 64 << 20
 """Bytes of the rows of a split up to which they are held in memory: a batch of pooled features is quicker to gather there
 than to read by a call of Python for each."""
@@ -133,7 +134,6 @@ class Reader:
         self._view, self._lengths, self._dtypes = view, lengths, dtypes
         first = view.shards[0]
         self._columns = {name: first.columns[name] for name in sorted(first.columns)}
-        self._open = lru_cache(OPEN_FILES)(_File)
 
     def tensors(self, index: Any) -> dict[str, Any]:
         """`{name: [n, …]}` for `index`, [n] int64 positions; as an operation of a data set."""
@@ -169,9 +169,15 @@ class Reader:
                 part = self._view.shards[number]
                 own, start = part.columns[name], part.starts[row] if column.ragged else row
                 size = own.step * int(part.starts[row + 1] - start if column.ragged else 1)
-                self._open(part.path).read(into[:size], own.offset + int(start) * own.step)
+                _open(part).read(into[:size], own.offset + int(start) * own.step)
             found.append(values.astype(numpy_dtype(dtype), copy=False))
         return found
+
+
+@lru_cache(OPEN_FILES)
+def _open(part: Shard) -> _File:
+    """The open file of `part`; by the shard that was checked and not by its path, where another file may stand by now."""
+    return _File(part.path)
 
 
 class _File:

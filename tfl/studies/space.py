@@ -13,7 +13,7 @@ from typing import Any
 
 from tfl.config import UserError, assign, override
 
-FIXED = ("method", "folds", "features", "distribute", "deterministic")
+FIXED = ("method", "folds", "features", "precision", "distribute", "deterministic")
 """Keys that are the same for all trials, which share a session; of features, the number of views may be tried."""
 
 RANGE = re.compile(r"^([-+]?[\d._]+(?:[eE][-+]?\d+)?)\.\.([-+]?[\d._]+(?:[eE][-+]?\d+)?)$")
