@@ -164,6 +164,15 @@ def test_dropout_of_the_head_is_on_where_the_head_alone_trains() -> None:
     assert not np.array_equal(part(images, training=True)["label"], part(images, training=True)["label"])
 
 
+def test_a_batch_norm_without_scale_and_centre_trains_where_it_is_not_frozen() -> None:
+    image = keras.Input((4,), name="image")
+    norm = keras.layers.BatchNormalization(scale=False, center=False)
+    model = keras.Model(image, {"label": keras.layers.Dense(2)(norm(image))})
+    assert norm in cut(model).upper.layers
+    norm.trainable = False
+    assert norm in cut(model).frozen.layers
+
+
 @pytest.mark.parametrize("trainable", ["head", "block3", "block2", "all"])
 def test_a_cut_model_is_the_model(trainable: str) -> None:
     backbone, model = made()

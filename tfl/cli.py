@@ -267,7 +267,7 @@ def _cache(arguments: argparse.Namespace) -> int:
     from tfl.features.store import Store
     from tfl.terminal import console
 
-    store = Store(Path(arguments.directory) if arguments.directory else None)
+    store = Store(Path(arguments.directory).expanduser() if arguments.directory else None)
     if arguments.all and arguments.what != "clear":
         raise UserError("--all: it goes with clear")
     if arguments.what == "clear" and arguments.all == bool(arguments.keys):

@@ -142,7 +142,8 @@ def _has_weights(operation: Any) -> bool:
 
 
 def _trains(operation: Any) -> bool:
-    """Whether `operation` has trainable variables, or is a layer which is not frozen and draws at random in training.
+    """Whether `operation` has trainable variables, or is a layer which is not frozen and draws at random in training, or
+    moves its statistics, as a BatchNorm without scale and centre does.
 
     The dropout of a head has no variables and belongs to what trains all the same, even at a rate of 0: what is stored
     must not depend on it.
@@ -151,7 +152,12 @@ def _trains(operation: Any) -> bool:
         return True
     if not isinstance(operation, keras.layers.Layer) or not operation.trainable:
         return False
-    return any(hasattr(layer, "seed_generator") or hasattr(layer, "rate") for layer in operation._flatten_layers())
+    return any(
+        hasattr(layer, "seed_generator")
+        or hasattr(layer, "rate")
+        or (isinstance(layer, keras.layers.BatchNormalization) and layer.trainable)
+        for layer in operation._flatten_layers()
+    )
 
 
 def _nodes(model: keras.Model) -> list[Any]:

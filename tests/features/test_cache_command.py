@@ -21,8 +21,8 @@ def test_list_and_info(tmp_path: Path, capsys: pytest.CaptureFixture[str], monke
     monkeypatch.setenv("TFL_CACHE", str(tmp_path))
     code, text = tfl(capsys, "list")
     assert code == 0
-    assert text.strip() == f"0 B in 0 entries below {tmp_path / 'features'}"
-    three(tmp_path / "features", 0.5)
+    assert text.strip() == f"0 B in 0 entries below {tmp_path}"
+    three(tmp_path, 0.5)
     code, text = tfl(capsys, "list")
     assert [line.split()[0] for line in text.splitlines()[1:-1]] == ["k2", "k1", "k0"]
     assert "in 3 entries" in text
@@ -61,6 +61,7 @@ def test_clear_removes_what_is_named_and_leaves_what_is_in_use(tmp_path: Path, c
         (["clear"], "name the keys of the entries to remove"),
         (["clear", "k1", "--all"], "name the keys of the entries to remove"),
         (["list", "--all"], "--all: it goes with clear"),
+        (["clear", ""], "'' is not the key of an entry"),
         (["info", "zz"], "'zz' is not the key of an entry"),
     ],
 )

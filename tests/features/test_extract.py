@@ -15,13 +15,14 @@ import pytest
 
 from tests import tiny
 from tfl import backbones, distribute, models, predict
+from tfl.config import UserError
 from tfl.cut import cut
 from tfl.data import Columns
 from tfl.data.augment import Augment
 from tfl.data.examples import digest, digests, strings
 from tfl.data.pipeline import prepare
-from tfl.features import frontier, job, shard
-from tfl.features.batches import FeatureBatches, in_batches
+from tfl.features import fill, frontier, job, shard
+from tfl.features.batches import FeatureBatches, Reader, View, in_batches
 from tfl.features.config import Features
 from tfl.features.extract import Extracted, Extractor, Request
 from tfl.features.rows import Rows
@@ -235,6 +236,33 @@ def test_float16_rounds_and_halves(tmp_path: Path) -> None:
         exact = values_of(full)[place][0]
         np.testing.assert_array_equal(row, exact.astype(np.float16).astype(np.float32))
     assert half.facts["bytes"] < 0.7 * full.facts["bytes"]
+
+
+def test_a_value_too_large_for_float16_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"features.dtype: an activation of 70000 is too large for float16"):
+        fill._cast(np.array([1.0, 70000.0], np.float32), "float16")
+
+
+def test_shards_that_do_not_agree_are_not_read(tmp_path: Path) -> None:
+    part, _ = extracted(tmp_path, "block3")
+    view = part.streams["train"].views[0]
+    other = np.array([b"f" * 32], "S32")
+    with view.entry.filling(lambda: None):
+        view.entry.write(other, {"frozen_0": np.zeros((1, 4, 4, 8), np.float16)}, None)
+    places = view.entry.find(np.concatenate([part.streams["train"].examples.digests, other]))
+    with pytest.raises(OSError, match="do not agree"):
+        Reader(View(view.entry, places), None, ("float32",))
+
+
+def test_after_an_interrupt_what_is_there_is_still_read(tmp_path: Path) -> None:
+    backbone, model = made()
+    models.set_trainable(model, backbone, "head")
+    request = Request(cut=cut(model), blocks=backbone.blocks, streams={"test": tiny.batches(ROWS)})
+    stopped = extractor(tmp_path)
+    stopped.stop = lambda: True
+    assert stopped.extract(request).facts["why"] == "interrupted"
+    extractor(tmp_path).extract(request)
+    assert stopped.extract(request).facts["read"] == 40
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])

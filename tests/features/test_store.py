@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -212,6 +213,12 @@ def test_the_budget_lets_the_oldest_go_first(tmp_path: Path) -> None:
     assert not store.fits(4 * each)
     store.make_room(each)
     assert [info.key for info in store.infos()] == ["k2", "k1"]
+
+
+def test_a_budget_in_words_is_no_more_than_the_disk_has(tmp_path: Path) -> None:
+    store = Store(tmp_path, "900000TB")
+    assert store.room() <= shutil.disk_usage(tmp_path).total
+    assert not store.fits(10**18)
 
 
 def test_what_is_in_use_stays(tmp_path: Path) -> None:

@@ -132,8 +132,10 @@ class Reader:
 
     def __init__(self, view: View, lengths: np.ndarray | None, dtypes: Sequence[str]) -> None:
         self._view, self._lengths, self._dtypes = view, lengths, dtypes
-        first = view.shards[0]
-        self._columns = {name: first.columns[name] for name in sorted(first.columns)}
+        used = [view.shards[number] for number in np.unique(view.place.shard)]
+        if len({part.form for part in used}) > 1:
+            raise OSError(f"the shards in {view.entry.folder} do not agree; `tfl cache clear {view.entry.folder.name}`")
+        self._columns = {f"frozen_{place}": used[0].columns[f"frozen_{place}"] for place in range(len(used[0].columns))}
 
     def tensors(self, index: Any) -> dict[str, Any]:
         """`{name: [n, …]}` for `index`, [n] int64 positions; as an operation of a data set."""

@@ -26,7 +26,7 @@ class Features:
     """What the whole store may take: a fraction, 0 to 1, of the disk space that is free or the store's already, or a size
     such as 20GB. What was used last stays longest."""
     directory: str | None = None
-    """Where the store is; null: the environment variable TFL_CACHE, or else tfl in the user's cache folder."""
+    """Where the store is; null: the environment variable TFL_CACHE, or else tfl/features in the user's cache folder."""
 
     def __post_init__(self) -> None:
         require(
@@ -43,12 +43,12 @@ class Features:
 
 
 def size_of(budget: float | str, space: int) -> int:
-    """`budget` in bytes, where `space` bytes are there to be used. Raises `UserError` for a size that is none."""
+    """`budget` in bytes, at most the `space` that is there to be used. Raises `UserError` for a size that is none."""
     if not isinstance(budget, str):
         return int(budget * space)
     import pydantic
 
     try:
-        return int(pydantic.TypeAdapter(pydantic.ByteSize).validate_python(budget))
+        return min(int(pydantic.TypeAdapter(pydantic.ByteSize).validate_python(budget)), space)
     except pydantic.ValidationError as error:
         raise UserError(f"disk_budget: {budget!r} is not valid; a fraction such as 0.5, or a size such as 20GB") from error

@@ -63,7 +63,7 @@ class Extractor:
     ) -> None:
         self.config = config or Features()
         self.off = config is None
-        self.store = Store(Path(self.config.directory) if self.config.directory else None, self.config.disk_budget)
+        self.store = Store(Path(self.config.directory).expanduser() if self.config.directory else None, self.config.disk_budget)
         self.say, self.progress, self.stop = say, progress, stop
         self._rows: weakref.WeakKeyDictionary[Any, dict[bool, Rows]] = weakref.WeakKeyDictionary()
         self._finished: list[Job] = []
@@ -78,7 +78,7 @@ class Extractor:
                 return _as_it_is(request, why)
             self.store.make_room(job.needed())
             filled = job.fill(self.say, self.progress, self.stop)
-            if self.stop():
+            if self.stop() and job.missing():
                 return _as_it_is(request, "interrupted")
             self._finished = [*self._finished[1 - REMEMBERED :], job]
             return self._done(job, filled)

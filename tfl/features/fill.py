@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tfl.config import UserError
 from tfl.features.engine import Engine
 from tfl.features.frontier import Frontier
 from tfl.features.rows import Rows
@@ -107,12 +108,21 @@ def _shards(plan: list[np.ndarray], rows: Rows, frontier: Frontier, dtype: str) 
         yield group
 
 
+def _cast(values: np.ndarray, dtype: str) -> np.ndarray:
+    """`values` as `dtype`. Raises `UserError` where one is too large for it."""
+    with np.errstate(over="ignore"):
+        cast = values.astype(numpy_dtype(dtype))
+    if np.isinf(cast).any() and np.isfinite(values).all():
+        raise UserError(f"features.dtype: an activation of {np.abs(values).max():.0f} is too large for {dtype}; use float32")
+    return cast
+
+
 def _columns(columns: list[list[np.ndarray]], frontier: Frontier, lengths: np.ndarray | None, dtype: str) -> dict[str, Any]:
     """What a shard holds under the names that a batch has, in `dtype`; texts cut to their own length."""
     result: dict[str, Any] = {}
     for place, (parts, ragged) in enumerate(zip(columns, frontier.ragged, strict=True)):
         if parts[0].dtype == np.float32 and dtype != "float32":
-            parts = [part.astype(numpy_dtype(dtype)) for part in parts]
+            parts = [_cast(part, dtype) for part in parts]
         if ragged:
             assert lengths is not None
             each = [row for part in parts for row in part]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -136,7 +137,7 @@ class Job:
         if not missing:
             return Filled()
         below = self._rows_below(rows, view)
-        part = self.frontier.part if below is None or self._below is None else self._below.frontier.up_to(self.frontier)
+        part = self.frontier.part if below is None else self._above
         seed, dtype = self.config.view_seed, self.config.dtype
 
         def feed(plan: Sequence[np.ndarray]) -> Iterator[list[Any]]:
@@ -166,6 +167,12 @@ class Job:
         entry = below._find_entry(rows, view, self._batches_of(rows))  # with this job's own augmentation and preprocessing
         place = entry.find(rows.ids)
         return Reader(View(entry, place), None, below.frontier.dtypes) if (place.shard >= 0).all() else None
+
+    @cached_property
+    def _above(self) -> Part:
+        """What lies between the lower extraction and this one."""
+        assert self._below is not None
+        return self._below.frontier.up_to(self.frontier)
 
     def _run(self, part: Part, say: Callable[[str], None], tensors: list[Any]) -> Engine:
         """What runs `part` on tensors like these; made once."""

@@ -57,6 +57,11 @@ class Shard:
     """[n + 1] int64: tokens before each row, where there are ragged columns; else rows."""
     columns: dict[str, Column]
 
+    @property
+    def form(self) -> tuple[Any, ...]:
+        """What a row is, wherever it lies: the same in all shards of an entry."""
+        return tuple(sorted((name, column.dtype, column.row, column.ragged) for name, column in self.columns.items()))
+
 
 def numpy_dtype(name: str) -> np.dtype:
     """The dtype called `name`, bfloat16 included."""

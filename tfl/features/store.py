@@ -28,9 +28,9 @@ ABOUT, FILL, USE = "about.json", ".fill", ".use"
 
 
 def default_root() -> Path:
-    """Where the store is if nobody says: the environment variable TFL_CACHE, or tfl in the user's cache folder."""
+    """Where the store is if nobody says: the environment variable TFL_CACHE, or tfl/features in the user's cache folder."""
     if os.environ.get("TFL_CACHE"):
-        return Path(os.environ["TFL_CACHE"]) / "features"
+        return Path(os.environ["TFL_CACHE"]).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tfl" / "features"
 
 
@@ -64,7 +64,10 @@ class Entry:
             draft = self.folder / f".{ABOUT}.{os.getpid()}"
             draft.write_text(json.dumps(self.about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
             draft.replace(self.folder / ABOUT)
-        self._use = (self.folder / USE).open("a")
+        try:
+            self._use = (self.folder / USE).open("a")
+        except OSError:  # a store that may only be read
+            self._use = (self.folder / USE).open()
         _lock(self._use, exclusive=False)
 
     def close(self) -> None:
@@ -74,7 +77,7 @@ class Entry:
 
     def used(self) -> None:
         """Notes that the entry was used just now."""
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):  # it was never filled, or may only be read
             os.utime(self.folder / ABOUT)
 
     def refresh(self) -> None:
@@ -213,15 +216,13 @@ class Store:
 
     def rows(self, key: str) -> int:
         """How many rows the entry of `key` has."""
-        entry = Entry(self.root / key, {})
-        entry.close()
-        return sum(len(part.ids) for part in entry.shards)
+        return sum(len(shards.read(path).ids) for path in (self.root / key).glob(f"[!.]*{SUFFIX}"))
 
     def named(self, words: Sequence[str]) -> list[Info]:
         """The entries whose keys begin with one of `words`. Raises `UserError` for a word that none begins with."""
         infos = self.infos()
         for word in words:
-            if not any(info.key.startswith(word) for info in infos):
+            if not word or not any(info.key.startswith(word) for info in infos):
                 raise UserError(f"{word!r} is not the key of an entry in {self.root}; `tfl cache list` shows them")
         return [info for info in infos if any(info.key.startswith(word) for word in words)]
 

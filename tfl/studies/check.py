@@ -81,7 +81,7 @@ def _phases(session: Session, config: Any, backbone: Any, splits: Any) -> Iterat
         session.declare(model, backbone, phase)
         stream = session.batches(backbone, splits.train, training=True, number=number)
         request = session.request(phase, backbone, model, stream, validation)
-        job, _ = session.extractor.plan(request)
+        job, why = session.extractor.plan(request)
         rest, data, once = request.cut, stream.epoch(), 0.0
         if job is not None:
             rest = job.frontier.rest
@@ -97,7 +97,7 @@ def _phases(session: Session, config: Any, backbone: Any, splits: Any) -> Iterat
             trainable_parameters=sum(int(np.prod(v.shape)) for v in model.trainable_variables),
             seconds_a_step=_seconds(lambda step=step, iterators=iterators: step(iterators)),  # type: ignore[misc]
             steps=len(stream),
-            features="–" if job is None else f"{once:,.0f} s, {size(job.needed())}",
+            features=f"none: {why}" if job is None else f"{once:,.0f} s, {size(job.needed())}",
             seconds_once=once,
         )
 
