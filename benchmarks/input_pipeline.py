@@ -27,7 +27,7 @@ import tensorflow as tf
 
 from tfl import backbones, distribute, models
 from tfl.cut import cut
-from tfl.data import Columns
+from tfl.data import Columns, scan
 from tfl.data import image as images
 from tfl.data.augment import Augment
 from tfl.data.examples import digest, digests, strings
@@ -100,7 +100,7 @@ def compare_decoding(paths: list[str], preprocess: Any, augment: Augment) -> Non
     def check(reduced: bool, _: bool) -> float:
         start = time.perf_counter()
         if reduced:
-            images.unreadable(paths)
+            scan.unreadable(paths)
         else:
             with ThreadPoolExecutor(os.cpu_count()) as pool:
                 list(pool.map(lambda path: images.decode(tf.io.read_file(path)), paths))
@@ -130,7 +130,7 @@ def main() -> None:
     if given.decode:
         with tempfile.TemporaryDirectory() as folder:
             paths = make_photos(given.photos, Path(folder), 128, given.side)
-            used = sorted(set(images.ratios(paths, backbone.preprocess.size).tolist()))
+            used = sorted(set(scan.ratios(paths, backbone.preprocess.size).tolist()))
             print(f"128 photos of {given.side} px to {backbone.preprocess.size}, reduced by {', '.join(map(str, used))}")
             compare_decoding(paths, backbone.preprocess, augment)
         return

@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfl import backbones
-from tfl.data import image
+from tfl.data import image, scan
 
 SIZE = (224, 224)
 
@@ -58,7 +58,7 @@ def main() -> None:
     print(f"{'side':>6}  {'ratios':<10}|{'reduced':^32}|{'full, accurate':^32}\n{'':>18}|{columns}|{columns}")
     for side in given.sides:
         photos = [enlarge(path, side) for path in chosen]
-        used = sorted(set(image.ratios(photos, SIZE, given.mode).tolist()))
+        used = sorted(set(scan.ratios(photos, SIZE, given.mode).tolist()))
         exact = [tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE") for data in photos]
         full, reduced = (
             np.stack([image.load_resized({"image": data}, SIZE, given.mode, way)["image"] for data in photos])

@@ -90,15 +90,19 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("run", metavar="RUN")
     export.add_argument("--out", metavar="DIR", help="where to (default: RUN/export)")
 
+    _add_cache(commands)
+
+    listing = _command(commands, "list", _list, "list what there is")
+    listing.add_argument("what", choices=("backbones", "sources", "presets"))
+    return parser
+
+
+def _add_cache(commands: Any) -> None:
     cache = _command(commands, "cache", _cache, "the store of frozen features: what is in it, whether it is whole; clear it")
     cache.add_argument("what", choices=("list", "info", "verify", "clear"))
     cache.add_argument("keys", nargs="*", metavar="KEY", help="entries, by the beginnings of their keys (clear: or --all)")
     cache.add_argument("--all", action="store_true", help="with clear: every entry")
     cache.add_argument("--directory", metavar="DIR", help="of the store (default: TFL_CACHE, or the user's cache folder)")
-
-    listing = _command(commands, "list", _list, "list what there is")
-    listing.add_argument("what", choices=("backbones", "sources", "presets"))
-    return parser
 
 
 def _command(commands: Any, name: str, call: Any, text: str) -> argparse.ArgumentParser:

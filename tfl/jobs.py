@@ -116,8 +116,8 @@ def inputs_of_files(run: Any, files: Sequence[str], columns: Mapping[str, str | 
 
     `columns`: the columns `text`, `text_pair` and `image` of tables, where they are not the run's own.
     """
+    from tfl.data.given import joined, of_paths
     from tfl.data.table import EXTENSIONS
-    from tfl.predict import joined, of_paths
 
     names = [Path(file).name for file in files]
     parts = []
@@ -154,8 +154,8 @@ def _images(file: str) -> list[str]:
 
 
 def _table(run: Any, file: Path, columns: Mapping[str, str | None], origin: str) -> Any:
+    from tfl.data.given import of_frame
     from tfl.data.table import LINE, read_table
-    from tfl.predict import of_frame
 
     frame = read_table(file)
     ids = [f"{origin}:{line}" for line in frame.pop(LINE)]
@@ -165,8 +165,8 @@ def _table(run: Any, file: Path, columns: Mapping[str, str | None], origin: str)
 
 def _lines(run: Any, file: Path, origin: str) -> Any:
     """The lines of a .txt file as texts; empty ones between others are errors, those at the end are not there."""
+    from tfl.data.given import of_texts
     from tfl.data.table import _not_utf8
-    from tfl.predict import of_texts
 
     valid = "a table (.csv, .tsv, .jsonl, .parquet) or a .txt file, a text a line"
     if not file.exists():

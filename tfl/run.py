@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from tfl.config import UserError
 from tfl.cut import Cut, cut
 from tfl.data.config import Resize
 from tfl.data.examples import Modality
+from tfl.data.given import given
 from tfl.data.pipeline import Batches
 from tfl.features.config import Features
 from tfl.features.extract import Extracted, Extractor, Request
@@ -81,10 +83,10 @@ class Run:
         position), `predicted`, `probability`, `p_<class>`; an input that cannot be read has its reason in `error` and no
         prediction. Raises `UserError` where nothing can be read, or the run reads something else.
         """
-        given = predict.given(inputs, self.facts.modality, self.facts.pairs, self.columns)
-        rows = given.readable()
+        examples = given(inputs, self.facts.modality, self.facts.pairs, self.columns)
+        rows = examples.readable()
         name, task = self._task()
-        return given.merged(predict.table(task, self._predictions(rows)[name], rows.ids))
+        return examples.merged(predict.table(task, self._predictions(rows)[name], rows.ids))
 
     def evaluate(self, source: Any = None, **fields: Any) -> dict[str, Any]:
         """The test results again, or those on another labelled `source`: a path, a mapping or a data frame.
@@ -159,6 +161,23 @@ class Run:
     def _measure(self, rows: Any) -> dict[str, Any]:
         name, task = self._task()
         return evaluate.evaluate(task.kind, rows.labels, self._predictions(rows)[name], task.class_names)
+
+
+def free_directory(out: str | Path | None, config: Any) -> Path:
+    """The directory of a new run. Raises `UserError` where `out` already holds something: nothing is overwritten."""
+    if out is not None:
+        folder = Path(out)
+        if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+            raise UserError(f"--out: {out} already holds something; name a new directory, or remove this one")
+        return folder
+    stem = f"{config.data.source}-{config.backbone.name}".replace("/", "_").replace(":", "_")
+    when = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    folder = Path("runs") / f"{stem}-{when}"
+    number = 1
+    while folder.exists():
+        number += 1
+        folder = Path("runs") / f"{stem}-{when}-{number}"
+    return folder
 
 
 def save(directory: Path, config: Any, model: keras.Model, preprocess: Any, facts: Facts, report: Report) -> Run:

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tests.data.encoded import BLACK_AND_WHITE, COLORS, ENCODED, GREYS, squares
 from tfl.config import UserError
-from tfl.data import image
+from tfl.data import image, scan
 
 EXPECTED = dict.fromkeys(ENCODED, COLORS) | {
     "jpeg_grey": GREYS,
@@ -184,7 +184,7 @@ def test_unreadable_says_which_and_why(tmp_path: Path) -> None:
     (tmp_path / "empty.jpg").write_bytes(b"")
     (tmp_path / "folder.jpg").mkdir()
     names = ["good.jpg", "half.jpg", "text.jpg", "good.jpg", "empty.jpg", "folder.jpg", "missing.jpg"]
-    assert image.unreadable([str(tmp_path / name) for name in names], threads=3) == [
+    assert scan.unreadable([str(tmp_path / name) for name in names], threads=3) == [
         (1, "truncated JPEG"),
         (2, "not an image: starts with b'hello wo'"),
         (4, "empty file"),
@@ -196,12 +196,12 @@ def test_unreadable_says_which_and_why(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ENCODED)
 def test_half_a_file_is_unreadable_and_a_whole_one_is_not(name: str) -> None:
     data = ENCODED[name]
-    assert image.unreadable([data, data[: len(data) // 2]]) == [(1, f"truncated {image.kind(data)}")]
+    assert scan.unreadable([data, data[: len(data) // 2]]) == [(1, f"truncated {scan.kind(data)}")]
 
 
 @pytest.mark.parametrize("name", ["jpeg", "png", "gif", "bmp_palette"])
 def test_absurd_sizes_are_reported_from_the_header(name: str) -> None:
-    ((index, reason),) = image.unreadable([huge(name)])
+    ((index, reason),) = scan.unreadable([huge(name)])
     assert index == 0
     assert "claims 50,000 × 50,000 pixels" in reason
 
@@ -210,11 +210,11 @@ def test_damage_inside_and_foreign_formats_are_named() -> None:
     damaged = bytearray(ENCODED["png"])
     damaged[45] ^= 255
     tiff, heic = b"II*\0" + bytes(20), b"\0\0\0\x18ftypheic" + bytes(20)
-    reasons = [reason for _, reason in image.unreadable([bytes(damaged), tiff, heic, b"\xff\xd8\xff"])]
+    reasons = [reason for _, reason in scan.unreadable([bytes(damaged), tiff, heic, b"\xff\xd8\xff"])]
     assert [reason[:12] for reason in reasons] == ["corrupt PNG:", "a TIFF image", "a HEIC or AV", "truncated JP"]
     assert all(len(reason) < 120 and "node" not in reason for reason in reasons)
 
 
 def test_unreadable_keeps_the_order_over_many_chunks() -> None:
     items = [ENCODED["gif"] if place % 50 else b"x" for place in range(501)]
-    assert [place for place, _ in image.unreadable(items, threads=4)] == list(range(0, 501, 50))
+    assert [place for place, _ in scan.unreadable(items, threads=4)] == list(range(0, 501, 50))

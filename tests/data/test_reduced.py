@@ -14,7 +14,7 @@ from tests.assets import asset
 from tests.data.encoded import COLORS, ENCODED, GREYS, squares
 from tfl import backbones
 from tfl.backbones import ImagePreprocess
-from tfl.data import Columns, image
+from tfl.data import Columns, image, scan
 from tfl.data.examples import digest, digests, strings
 from tfl.data.pipeline import prepare
 
@@ -57,7 +57,7 @@ def difference(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[float, f
 def test_smooth_photo_is_within_the_tolerance(mode: image.Resize, ratio: int, odd: int) -> None:
     height, width = (2 * ratio * side + odd for side in SIZE)
     data = encode(smooth(height, width))
-    assert image.ratios([data], SIZE, mode).tolist() == [ratio]
+    assert scan.ratios([data], SIZE, mode).tolist() == [ratio]
     decoded, source = image.decode_reduced(tf.constant(data), SIZE, mode)
     assert decoded.shape == (math.ceil(height / ratio), math.ceil(width / ratio), 3)
     np.testing.assert_array_equal(source, [height / ratio, width / ratio])
@@ -157,7 +157,7 @@ def test_grey_and_cmyk_become_rgb_at_every_ratio(name: str, size: tuple[int, int
 def test_map_gives_the_same_as_eagerly(mode: image.Resize, tmp_path: Path) -> None:
     photos = [encode(smooth(*shape)) for shape in ((100, 90), (171, 229), (323, 500), (403, 901), (807, 905))]
     photos += [encode(smooth(333, 455)[..., :1]), encode(smooth(333, 455), progressive=True), *ENCODED.values()]
-    assert set(image.ratios(photos, SIZE, mode)) == {1, 2, 4, 8}
+    assert set(scan.ratios(photos, SIZE, mode)) == {1, 2, 4, 8}
     paths = [str(tmp_path / str(place)) for place in range(len(photos))]
     for path, data in zip(paths, photos, strict=True):
         Path(path).write_bytes(data)
@@ -201,7 +201,7 @@ def test_ratios_says_what_decode_reduced_does(mode: image.Resize) -> None:
         (2000, 9),
     ]
     photos = [encode(np.zeros((*shape, 3))) for shape in shapes]
-    for shape, data, ratio in zip(shapes, photos, image.ratios(photos, SIZE, mode, threads=3), strict=True):
+    for shape, data, ratio in zip(shapes, photos, scan.ratios(photos, SIZE, mode, threads=3), strict=True):
         assert image.decode_reduced(tf.constant(data), SIZE, mode)[0].shape[:2] == [math.ceil(side / ratio) for side in shape]
         sides = [side / (2 * wanted) for side, wanted in zip(shape, SIZE, strict=True)]
         spare = max(sides) if mode == "pad" else min(sides)
@@ -221,11 +221,11 @@ def test_ratios_reads_headers_alone(tmp_path: Path) -> None:
     }
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
-    assert image.ratios([str(tmp_path / name) for name in contents], SIZE).tolist() == [4, 4, 1, 1, 1, 1]
-    assert image.ratios(list(contents.values()), SIZE).tolist() == [4, 4, 1, 1, 1, 1]
-    assert image.ratios([], SIZE).shape == (0,)
+    assert scan.ratios([str(tmp_path / name) for name in contents], SIZE).tolist() == [4, 4, 1, 1, 1, 1]
+    assert scan.ratios(list(contents.values()), SIZE).tolist() == [4, 4, 1, 1, 1, 1]
+    assert scan.ratios([], SIZE).shape == (0,)
     with pytest.raises(tf.errors.NotFoundError):
-        image.ratios([str(tmp_path / "missing.jpg")], SIZE)
+        scan.ratios([str(tmp_path / "missing.jpg")], SIZE)
 
 
 # --- what can't be read -----------------------------------------------------------------------------------------------
@@ -245,7 +245,7 @@ def test_an_eighth_finds_the_damage_that_the_full_decode_finds(progressive: bool
     refused = [place for place, data in enumerate(damaged) if not decodes(data)]
     assert set(range(7)) < set(refused)
     assert len(refused) < len(damaged)
-    assert [place for place, _ in image.unreadable(damaged)] == refused
+    assert [place for place, _ in scan.unreadable(damaged)] == refused
 
 
 def decodes(data: bytes) -> bool:

@@ -18,13 +18,13 @@ UNSUPPORTED = (".webp", ".heic", ".heif", ".tif", ".tiff", ".avif", ".svg", ".jp
 
 def image_files(paths: Sequence[str | os.PathLike[str]], ids: Sequence[str]) -> tuple[Columns, np.ndarray, list[Unreadable]]:
     """The readable ones of `paths` as `Columns` without labels, their positions in `paths`, and the unreadable ones."""
-    from tfl.data import image
+    from tfl.data import scan
 
     names = [os.fspath(path) for path in paths]
     hashed = hash_files(names)
     reasons = {place: result for place, result in enumerate(hashed) if isinstance(result, str)}
     present = [place for place in range(len(names)) if place not in reasons]
-    for place, reason in image.unreadable([names[place] for place in present]):
+    for place, reason in scan.unreadable([names[place] for place in present]):
         reasons[present[place]] = reason
     keep = np.array([place for place in range(len(names)) if place not in reasons], dtype=np.int64)
     columns = Columns(
@@ -54,8 +54,8 @@ def _hash(path: str) -> bytes | str:
 
 def unreadable_inputs(chunk: list[dict[str, Any]], names: Collection[str]) -> dict[int, str]:
     """Which of the examples have an image that does not decode, or no text, and why."""
-    from tfl.data import image
+    from tfl.data import scan
 
     if "image" in names:
-        return dict(image.unreadable([example["image"] for example in chunk]))
+        return dict(scan.unreadable([example["image"] for example in chunk]))
     return {place: f"no {name}" for place, example in enumerate(chunk) for name in names if not example[name].strip()}

@@ -1,4 +1,4 @@
-"""Images: decoding to RGB, in full or at the scale that is needed, resizing, and finding the files that can't be read.
+"""Images: decoding to RGB, in full or at the scale that is needed, and resizing.
 
 `decode`, `load` and `resize` are made of TensorFlow ops alone and give the same eagerly, inside `Dataset.map` and in a
 SavedModel: what was evaluated is what is served. The orientation that a camera notes in EXIF is not applied.
@@ -7,24 +7,14 @@ SavedModel: what was evaluated is what is served. The orientation that a camera 
 from __future__ import annotations
 
 import functools
-import itertools
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-
-import numpy as np
 
 from tfl.config import UserError
 from tfl.data.config import Resize
 from tfl.lazy import tf
 
-MAX_PIXELS = 178_956_970
-"""Largest image that is decoded; a header that claims more is an error or an attack (the limit of Pillow)."""
-
 JPEG = b"\xff\xd8\xff"
-FORMATS = {JPEG: "JPEG", b"\x89PNG": "PNG", b"GIF8": "GIF", b"BM": "BMP", b"RIFF": "WebP"}
-"""How a file of each format that can be decoded begins."""
+"""How a JPEG file begins."""
 
 RATIOS = (1, 2, 4, 8)
 """By how much a JPEG can be decoded smaller."""
@@ -35,8 +25,6 @@ With two, photos of 800 to 4000 px at 224 px are within 1 level of the full deco
 (measured: 0.9 and 3.5; 7 for detail down to the pixel), and MobileNetV2's features within 4 % in the mean, which is what the
 rounding of the full decode moves them by: 0.9, 2.8 and 3 % (benchmarks/reduced_decode.py). With 1.5 the percentile is 5 to 9,
 for a tenth of the time."""
-HEADER = 1 << 16
-"""Bytes within which the size of a JPEG is looked for before its whole file is read."""
 
 
 def decode(data: tf.Tensor) -> tf.Tensor:
@@ -77,7 +65,7 @@ def decode_reduced(data: tf.Tensor, size: tuple[int, int], mode: Resize = "crop"
 
     def reduced() -> tuple[tf.Tensor, tf.Tensor]:
         shape = tf.io.extract_jpeg_shape(data)[:2]
-        step = _step(shape, size, mode)
+        step = ratio_step(shape, size, mode)
         scales = [functools.partial(tf.io.decode_jpeg, data, channels=3, ratio=ratio) for ratio in RATIOS[1:]]
         image = tf.switch_case(step, [lambda: _decode(data), *scales])  # the ratio is fixed in the op
         return image, tf.cast(shape, tf.float32) / tf.gather(tf.constant(RATIOS, tf.float32), step)
@@ -90,7 +78,7 @@ def decode_reduced(data: tf.Tensor, size: tuple[int, int], mode: Resize = "crop"
     return tf.ensure_shape(image, [None, None, 3]), tf.ensure_shape(source, [2])
 
 
-def _step(shape: tf.Tensor, size: tuple[int, int], mode: Resize) -> tf.Tensor:
+def ratio_step(shape: tf.Tensor, size: tuple[int, int], mode: Resize) -> tf.Tensor:
     """Which of `RATIOS` is the largest that leaves images of `shape`, [..., 2] int, `SPARE` pixels for each needed."""
     spare = tf.cast(shape, tf.float32) / (SPARE * tf.constant(size, tf.float32))
     # An image that covers the target or is squashed to it needs enough in both directions, one that fits into it in one.
@@ -177,133 +165,3 @@ def resize(image: tf.Tensor, size: tuple[int, int], mode: Resize = "crop", sourc
         rows, columns = (tf.range(0.5, size[at]) <= end[at] for at in (0, 1))
         result = tf.where((rows[:, None] & columns)[..., None], result, 0.0)
     return tf.ensure_shape(tf.clip_by_value(result, 0.0, 255.0), [*size, 3])
-
-
-def ratios(
-    items: Sequence[str | bytes], size: tuple[int, int], mode: Resize = "crop", threads: int | None = None
-) -> np.ndarray:
-    """By how much `decode_reduced` decodes each of `items`, paths or encoded images, smaller: [N] int64 of `RATIOS`.
-
-    1 for what is no JPEG, or one whose header can't be read. Only headers are read, in `threads` threads (default: one
-    a core). Raises `tf.errors.OpError` for a file that can't be read.
-    """
-    shapes = _in_threads(_jpeg_size, items, threads)
-    with tf.device("CPU:0"):
-        steps = _step(tf.reshape(tf.constant(shapes, tf.int32), [-1, 2]), size, mode).numpy()
-    return np.array(RATIOS)[steps]
-
-
-def _jpeg_size(item: str | bytes) -> tuple[int, int]:
-    """(height, width) of a JPEG, else (0, 0)."""
-    head = item if isinstance(item, bytes) else _read(item, HEADER)
-    if not head.startswith(JPEG):
-        return 0, 0
-    try:
-        return _header_size(head, "JPEG")
-    except tf.errors.InvalidArgumentError:  # cut off before the size, behind a long profile or preview, or broken
-        return (0, 0) if isinstance(item, bytes) or len(head) < HEADER else _jpeg_size(_read(item))
-
-
-def _in_threads(call: Callable[[Any], Any], items: Sequence[Any], threads: int | None) -> list[Any]:
-    """`call` of each of `items`, in order."""
-
-    def part(start: int) -> list[Any]:
-        with tf.device("CPU:0"):
-            return [call(items[place]) for place in range(start, min(start + chunk, len(items)))]
-
-    chunk = 64  # a job each would keep as many futures as images
-    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-        return list(itertools.chain.from_iterable(pool.map(part, range(0, len(items), chunk))))
-
-
-# --- finding what can't be read ---------------------------------------------------------------------------------------
-
-
-def unreadable(items: Sequence[str | bytes], threads: int | None = None) -> list[tuple[int, str]]:
-    """(index, short reason) of those of `items`, paths or encoded images, that can't be read or decoded; in order.
-
-    Every image is really decoded, in `threads` threads (default: one a core), each of which holds one image at a time;
-    a JPEG at an eighth of its scale, for which all of it is read too.
-    """
-    return [(place, reason) for place, reason in enumerate(_in_threads(_reason, items, threads)) if reason]
-
-
-def kind(data: bytes) -> str | None:
-    """The format of an encoded image as its first bytes say, a value of `FORMATS`; None for any other."""
-    return next((name for magic, name in FORMATS.items() if data.startswith(magic)), None)
-
-
-def _reason(item: str | bytes) -> str:
-    """Why `item` can't be decoded, or "" where it can."""
-    try:
-        data = item if isinstance(item, bytes) else _read(item)
-    except tf.errors.NotFoundError:
-        return "no such file"
-    except tf.errors.PermissionDeniedError:
-        return "no permission to read it"
-    except tf.errors.OpError as error:
-        return "a folder, not a file" if tf.io.gfile.isdir(item) else _short(error)
-    if not data:
-        return "empty file"
-    form = kind(data)
-    if form is None:
-        return _foreign(data)
-    try:
-        height, width = _header_size(data, form)
-        if height * width > MAX_PIXELS:
-            return f"{form} header claims {width:,} × {height:,} pixels; at most {MAX_PIXELS:,} are decoded"
-        if form == "JPEG":
-            tf.io.decode_jpeg(data, channels=3, ratio=RATIOS[-1])
-        else:
-            decode(tf.constant(data))
-    except (tf.errors.OpError, ValueError) as error:
-        return f"truncated {form}" if _truncated(data, form) else f"corrupt {form}: {_short(error)}"
-    return ""
-
-
-def _read(path: str, size: int = -1) -> bytes:
-    with tf.io.gfile.GFile(path, "rb") as file:
-        data: bytes = file.read(size)
-    return data
-
-
-def _header_size(data: bytes, form: str) -> tuple[int, int]:
-    """(height, width) as the header says, without decoding; (0, 0) where the format's own limit is low enough."""
-    if form == "JPEG":
-        height, width, _ = tf.io.extract_jpeg_shape(tf.constant(data)).numpy().tolist()
-    elif form == "PNG":
-        width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
-    elif form == "GIF":
-        width, height = int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
-    elif form == "BMP":  # the height is negative where the rows go from top to bottom
-        width, height = (abs(int.from_bytes(data[at : at + 4], "little", signed=True)) for at in (18, 22))
-    else:
-        width, height = 0, 0
-    return height, width
-
-
-def _truncated(data: bytes, form: str) -> bool:
-    """Whether the end that a file of this format has is not there."""
-    end = data[-64:].rstrip(b"\0\r\n ")
-    return {
-        "JPEG": not end.endswith(b"\xff\xd9"),
-        "PNG": b"IEND" not in end,
-        "GIF": not end.endswith(b";"),
-        "BMP": int.from_bytes(data[2:6], "little") > len(data),
-        "WebP": int.from_bytes(data[4:8], "little") + 8 > len(data),
-    }[form]
-
-
-def _foreign(data: bytes) -> str:
-    """What a file is that begins like no image that can be decoded."""
-    if data.startswith((b"II*\0", b"MM\0*")):
-        return "a TIFF image, which is not read; convert it to PNG or JPEG"
-    if data[4:8] == b"ftyp":
-        return "a HEIC or AVIF image or a film, which is not read; convert it to JPEG"
-    return f"not an image: starts with {data[:8]!r}"
-
-
-def _short(error: Exception) -> str:
-    """TensorFlow's message without the names of its nodes."""
-    text = str(getattr(error, "message", error)).split("}} ")[-1].split(" [Op:")[0]
-    return text if len(text) <= 100 else text[:99] + "…"

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tfl.config import plain
-from tfl.data import image as images
+from tfl.data import scan
 from tfl.data.examples import Columns
 from tfl.data.pipeline import Batches, ImageBatches, TextBatches
 from tfl.lazy import tf
@@ -64,7 +64,7 @@ class Rows:
         items = inputs.get("path", inputs.get("image"))
         if items is None or getattr(items, "dtype", None) == np.uint8:
             return np.ones(len(batches.examples), np.int64)
-        return images.ratios(list(items), batches.size, batches.resize)
+        return scan.ratios(list(items), batches.size, batches.resize)
 
     def describe(self, batches: Batches, view: int | None, view_seed: int) -> dict[str, Any]:
         """What shapes a row of `batches` beside its id and the model: preprocessing, size, and augmentation of a view."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tfl import distribute, evaluate, models, predict
-from tfl.config import UserError, dump, plain
+from tfl.config import dump, plain
 from tfl.cut import cut
 from tfl.data.examples import Columns, Examples
 from tfl.data.pipeline import Batches, prepare, stream_seed
@@ -24,7 +23,7 @@ from tfl.interrupt import Interrupt
 from tfl.methods.facts import describe_data, hardware, versions
 from tfl.phases import Phase, in_words
 from tfl.report import PhaseReport, Report
-from tfl.run import CONFIG, PREDICTIONS, Facts, Run, save
+from tfl.run import CONFIG, PREDICTIONS, Facts, Run, free_directory, save
 from tfl.tasks import Task
 
 
@@ -282,20 +281,3 @@ class Session:
             tasks=dict(made),
         )
         return save(self.directory, config, model, backbone.preprocess, facts, report)
-
-
-def free_directory(out: str | Path | None, config: Any) -> Path:
-    """The directory of a new run. Raises `UserError` where `out` already holds something: nothing is overwritten."""
-    if out is not None:
-        folder = Path(out)
-        if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-            raise UserError(f"--out: {out} already holds something; name a new directory, or remove this one")
-        return folder
-    stem = f"{config.data.source}-{config.backbone.name}".replace("/", "_").replace(":", "_")
-    when = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    folder = Path("runs") / f"{stem}-{when}"
-    number = 1
-    while folder.exists():
-        number += 1
-        folder = Path("runs") / f"{stem}-{when}-{number}"
-    return folder
