@@ -17,7 +17,7 @@ from typing import Any
 from tfl.config import UserError, plain
 from tfl.terminal import metrics_table, summary
 
-__all__ = ["SCHEMA", "Moved", "PhaseReport", "Report", "metrics_table", "summary"]
+__all__ = ["SCHEMA", "Moved", "PhaseReport", "Report", "metrics_table", "phase_report", "summary"]
 
 SCHEMA = 1
 """Version of the format; it rises when a field changes its meaning or goes. New fields alone do not raise it."""
@@ -120,19 +120,16 @@ class Report:
         if schema > SCHEMA:
             raise UserError(f"{path}: written by a newer tfl (schema {schema}, this tfl reads up to {SCHEMA}); update tfl")
         try:
-            phases = tuple(
-                _make(
-                    PhaseReport,
-                    phase,
-                    blocks=tuple(phase["blocks"]),
-                    epochs=tuple(phase["epochs"]),
-                    moved=_make(Moved, phase["moved"], still=tuple(phase["moved"]["still"])),
-                )
-                for phase in raw["phases"]
-            )
-            return _make(cls, raw, phases=phases)
+            return _make(cls, raw, phases=tuple(map(phase_report, raw["phases"])))
         except (KeyError, TypeError) as error:
             raise UserError(f"{path}: not a whole report of tfl: {error}") from error
+
+
+def phase_report(raw: Mapping[str, Any]) -> PhaseReport:
+    """The report of a phase from what `plain` made of one. Raises `KeyError` or `TypeError` where it is something else."""
+    moved = _make(Moved, raw["moved"], still=tuple(raw["moved"]["still"]))
+    made: PhaseReport = _make(PhaseReport, raw, blocks=tuple(raw["blocks"]), epochs=tuple(raw["epochs"]), moved=moved)
+    return made
 
 
 def _make(kind: Any, raw: Mapping[str, Any], **made: Any) -> Any:

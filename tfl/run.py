@@ -163,10 +163,19 @@ class Run:
         return evaluate.evaluate(task.kind, rows.labels, self._predictions(rows)[name], task.class_names)
 
 
+def is_unfinished(directory: Path) -> bool:
+    """Whether `directory` holds a run that has begun and not ended."""
+    return (directory / CONFIG).is_file() and not (directory / REPORT).is_file()
+
+
 def free_directory(out: str | Path | None, config: Any) -> Path:
-    """The directory of a new run. Raises `UserError` where `out` already holds something: nothing is overwritten."""
+    """The directory of a run, new or unfinished. Raises `UserError` where `out` holds something else: nothing is
+    overwritten.
+    """
     if out is not None:
         folder = Path(out)
+        if is_unfinished(folder):
+            return folder
         if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
             raise UserError(f"--out: {out} already holds something; name a new directory, or remove this one")
         return folder

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from tfl.config import UserError
+from tfl.checkpoint import Recorder, State, assign, named
 from tfl.cut import Cut
 from tfl.data.pipeline import Batches
-from tfl.interrupt import Interrupt
+from tfl.interrupt import Interrupt, Terminated
 from tfl.lazy import keras, tf
 from tfl.models import Group, statistics
+from tfl.passes import Passes
 from tfl.phases import Phase
 from tfl.step import Objective, Stepper
 from tfl.tasks import Task
+
+NO_END = 1 << 30
+"""More steps than a phase has."""
 
 
 class Supervised:
@@ -70,141 +74,140 @@ def fit_phase(
     validate: Callable[[], dict[str, float]] | None = None,
     callbacks: Sequence[Any] = (),
     interrupt: Interrupt | None = None,
+    recorder: Recorder | None = None,
+    start: State | None = None,
 ) -> Fit:
     """Trains the variables in `groups` for one phase and leaves the model with the weights of the epoch it keeps.
 
     An epoch is one pass over the first of `streams`; the others start anew when they end. `validate` gives the results
     of the validation split, a loss and perhaps an accuracy, which decide what is best. `callbacks` are Keras callbacks
-    and get the whole model. Raises `UserError` where the loss is not a finite number, naming the step.
+    and get the whole model. `recorder` writes checkpoints; `start` is the loop's state in one of them, for a model that
+    has its weights: what comes out is what would have come out without the break.
+
+    Raises `UserError` where the loss is not a finite number, naming the step, and `Terminated` where the process is asked
+    to end.
     """
-    started = time.perf_counter()
-    with strategy.scope():
-        stepper = Stepper(model, objective, groups, phase, len(next(iter(streams.values()))), strategy)
-    keeper = Keeper(phase, stepper)
-    watchers = keras.callbacks.CallbackList(list(callbacks), model=model.model)
-    interrupt = interrupt or Interrupt()
-    passes = _Passes(stepper, streams, watchers, interrupt, one_by_one=any(map(_watches_steps, callbacks)))
-    model.model.stop_training = False
-    history: list[dict[str, float]] = []
-    stopped = "completed"
-    watchers.on_train_begin()
-    for epoch in range(phase.epochs):
-        watchers.on_epoch_begin(epoch)
-        for metric in objective.metrics:
-            metric.reset_state()
-        began = time.perf_counter()
-        loss = passes.train(epoch)
-        if interrupt.wanted and keeper.best_epoch:  # an epoch cut short counts only where there is no whole one
-            stopped = "interrupted"
-            break
-        logs = {"loss": loss, **{metric.name: float(metric.result()) for metric in objective.metrics}}
-        with stepper.averaged():
-            validation = validate() if validate else {}
-            logs |= {f"val_{name}": value for name, value in validation.items()}
-            keeper.offer(epoch + 1, validation or logs)
-        history.append({"epoch": epoch + 1, **logs, "seconds": time.perf_counter() - began})
-        watchers.on_epoch_end(epoch, logs)
-        if interrupt.wanted:
-            stopped = "interrupted"
-            break
-        if keeper.waited_enough(epoch + 1) or model.model.stop_training:
-            stopped = "early stopping"
-            break
-    keeper.restore()
-    watchers.on_train_end()
-    return Fit(
-        epochs=tuple(history),
-        kept_epoch=keeper.best_epoch,
-        stopped=stopped,
-        seconds=time.perf_counter() - started,
-        examples_per_second=passes.examples / max(passes.seconds, 1e-9),
-        waiting=passes.waiting / max(passes.seconds, 1e-9),
-    )
+    loop = _Loop(model, streams, objective, groups, phase, strategy, callbacks, interrupt or Interrupt(), recorder)
+    if start is not None:
+        loop.restore(start)
+    return loop.run(validate)
 
 
-class _Passes:
-    """Passes over the training examples, and what they took together."""
+class _Loop:
+    """A phase while it trains. Its state can be taken and put back between any two steps."""
 
     def __init__(
-        self, stepper: Stepper, streams: Mapping[str, Batches], watchers: Any, interrupt: Interrupt, one_by_one: bool
+        self,
+        model: Cut,
+        streams: Mapping[str, Batches],
+        objective: Objective,
+        groups: Sequence[Group],
+        phase: Phase,
+        strategy: Any,
+        callbacks: Sequence[Any],
+        interrupt: Interrupt,
+        recorder: Recorder | None,
     ) -> None:
-        self.stepper, self.streams, self.watchers, self.interrupt = stepper, streams, watchers, interrupt
-        self.pace = _Pace(one_by_one)
-        self.seconds = self.waiting = self.examples = 0.0
+        self.model, self.objective, self.phase, self.interrupt, self.recorder = model, objective, phase, interrupt, recorder
+        with strategy.scope():
+            self.stepper = Stepper(model, objective, groups, phase, len(next(iter(streams.values()))), strategy)
+        self.keeper = Keeper(phase, self.stepper)
+        self.watchers = keras.callbacks.CallbackList(list(callbacks), model=model.model)
+        self.passes = Passes(self.stepper, streams, self.watchers, interrupt, callbacks)
+        self.history: list[dict[str, float]] = []
+        self._before, self._started = 0.0, time.perf_counter()
 
-    def train(self, epoch: int) -> float:
-        """Trains for an epoch and returns the mean loss of its steps."""
-        began = time.perf_counter()
-        losses: list[float] = []
-        for first, done in self._calls(epoch):
-            _check_finite(done["loss"], epoch, first, self.streams)
-            losses += done["loss"].tolist()
-            self.examples += float(done["examples"].sum())
-            self.waiting += float(done["waiting"].sum())
-            for place in range(len(done["loss"])):
-                logs = {name: float(values[place]) for name, values in done.items()}
-                self.watchers.on_train_batch_end(first + place, logs)
-            if self.interrupt.wanted:
+    def run(self, validate: Callable[[], dict[str, float]] | None) -> Fit:
+        """Trains from where the phase is to its end."""
+        self.model.model.stop_training = False
+        stopped = "completed"
+        self.watchers.on_train_begin()
+        while len(self.history) < self.phase.epochs:
+            stopped = self._epoch(len(self.history), validate)
+            if stopped != "completed":
                 break
-        self.seconds += time.perf_counter() - began
-        return float(np.mean(losses))
+        self.keeper.restore()
+        self.watchers.on_train_end()
+        seconds = max(self.passes.seconds, 1e-9)
+        return Fit(
+            epochs=tuple(self.history),
+            kept_epoch=self.keeper.best_epoch,
+            stopped=stopped,
+            seconds=self._seconds,
+            examples_per_second=self.passes.examples / seconds,
+            waiting=self.passes.waiting / seconds,
+        )
 
-    def _calls(self, epoch: int) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-        """After each call, the number of its first step and what its steps gave."""
-        first, *others = self.streams
-        data = {first: self.streams[first].epoch(epoch)}
-        data |= {name: self.streams[name].epoch(epoch).repeat() for name in others}
-        distribute = self.stepper.strategy.experimental_distribute_dataset
-        iterators = {name: iter(distribute(part)) for name, part in data.items()}
-        done, steps = 0, len(self.streams[first])
-        while done < steps:
-            count = min(self.pace.count, steps - done)
-            for number in range(done, done + count):
-                self.watchers.on_train_batch_begin(number)
-            began = time.perf_counter()
-            result = self.stepper(iterators, count)
-            self.pace.took(time.perf_counter() - began, count)
-            yield done, result
-            done += count
+    def _epoch(self, epoch: int, validate: Callable[[], dict[str, float]] | None) -> str:
+        """Trains what is left of an epoch; says whether the phase is "completed" with it, or why it ends here."""
+        self.watchers.on_epoch_begin(epoch)
+        if not self.passes.losses:
+            for metric in self.objective.metrics:
+                metric.reset_state()
+        began = time.perf_counter()
+        loss = self.passes.train(epoch, self._room, self._after)
+        if self.interrupt.wanted and self.keeper.best_epoch:  # an epoch cut short counts only where there is no whole one
+            return "interrupted"
+        logs = {"loss": loss, **{metric.name: float(metric.result()) for metric in self.objective.metrics}}
+        with self.stepper.averaged():
+            validation = validate() if validate else {}
+            logs |= {f"val_{name}": value for name, value in validation.items()}
+            self.keeper.offer(epoch + 1, validation or logs)
+        self.history.append({"epoch": epoch + 1, **logs, "seconds": time.perf_counter() - began})
+        self.watchers.on_epoch_end(epoch, logs)
+        if self.interrupt.wanted:
+            return "interrupted"
+        return "early stopping" if self.keeper.waited_enough(epoch + 1) or self.model.model.stop_training else "completed"
 
+    def _room(self) -> int:
+        return self.recorder.room if self.recorder is not None else NO_END
 
-class _Pace:
-    """How many steps a call has: as many as take a fifth of a second, so that the terminal and Ctrl-C stay prompt."""
+    def _after(self, steps: int) -> None:
+        """After a call of so many steps: a checkpoint where one is due, or the process is asked to end."""
+        if self.recorder is not None and not self.interrupt.terminated:
+            self.recorder.passed(steps, self.state)
+        elif self.interrupt.terminated:
+            if self.recorder is not None:
+                self.recorder.write(self.state(), wait=True)
+            raise Terminated
 
-    SECONDS = 0.2
+    # --- where it is --------------------------------------------------------------------------------------------------
 
-    def __init__(self, one_by_one: bool) -> None:
-        self.count = 1
-        self._calls, self._one_by_one = 0, one_by_one
+    @property
+    def _seconds(self) -> float:
+        return self._before + time.perf_counter() - self._started
 
-    def took(self, seconds: float, count: int) -> None:
-        """Takes note of a call; the first one traces, and says nothing."""
-        self._calls += 1
-        if self._calls > 1 and not self._one_by_one:
-            self.count = int(np.clip(self.SECONDS * count / max(seconds, 1e-6), 1, 4 * count))
+    def _variables(self) -> dict[str, Any]:
+        """What a step or an epoch changes, beside the model."""
+        found = named(self.stepper.shadows, "average/") | named([self.stepper.step], "step/")
+        for place, optimizer in enumerate(self.stepper.optimizers):
+            found |= named(optimizer.variables, f"optimizer/{place}/")
+        for place, metric in enumerate(self.objective.metrics):
+            found |= named(metric.variables, f"metric/{place}/")
+        return found
 
+    def state(self) -> State:
+        """Where the phase is, between two steps; all but the model's own variables."""
+        arrays = {name: np.asarray(variable.numpy()) for name, variable in self._variables().items()}
+        arrays |= {f"kept/{place}": value for place, value in enumerate(self.keeper.values)}
+        about = {
+            "losses": list(self.passes.losses),
+            "history": list(self.history),
+            "best": [self.keeper.best_epoch, *self.keeper.best],
+            "took": [self._seconds, self.passes.seconds, self.passes.waiting, self.passes.examples],
+        }
+        return State(about=about, arrays=arrays)
 
-def _watches_steps(callback: Any) -> bool:
-    """Whether a callback of the user's wants to see the model after every single step."""
-    if type(callback).__module__.startswith("tfl."):
-        return False
-    hooks = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
-    return any(getattr(type(callback), hook) is not getattr(keras.callbacks.Callback, hook) for hook in hooks)
-
-
-def _check_finite(losses: np.ndarray, epoch: int, first: int, streams: Mapping[str, Batches]) -> None:
-    """Raises `UserError` where one of `losses`, of the steps from number `first` on, is not a finite number."""
-    broken = np.flatnonzero(~np.isfinite(losses))
-    if not len(broken):
-        return
-    step = first + int(broken[0])
-    lines = [f"the loss became {losses[broken[0]]} in epoch {epoch + 1}, step {step + 1}, on these examples:"]
-    for name, stream in streams.items():
-        batch = next(iter(stream.epoch(epoch, skip=step % len(stream))))
-        ids = [str(stream.examples.ids[place]) for place in batch["index"].numpy()]
-        lines.append(f"  {name}: {', '.join(ids[:8])}{f' and {len(ids) - 8} more' if len(ids) > 8 else ''}")
-    lines.append("lower the learning rate (phases.N.learning_rate), set clip_norm, or train in float32 (precision: float32)")
-    raise UserError("\n".join(lines))
+    def restore(self, state: State) -> None:
+        """Puts the phase where it was."""
+        kept = state.under("kept/")
+        assign(self._variables(), {name: value for name, value in state.arrays.items() if not name.startswith("kept/")})
+        self.keeper.values = [kept[str(place)] for place in range(len(kept))]
+        about = state.about
+        self.passes.losses, self.history = list(about["losses"]), list(about["history"])
+        self.keeper.best_epoch, *best = about["best"]
+        self.keeper.best = (best[0], best[1])
+        self._before, self.passes.seconds, self.passes.waiting, self.passes.examples = about["took"]
 
 
 class Keeper:
@@ -213,7 +216,8 @@ class Keeper:
     def __init__(self, phase: Phase, stepper: Stepper) -> None:
         self.phase, self.stepper = phase, stepper
         self.best_epoch, self.best = 0, (-float("inf"), -float("inf"))
-        self._values: list[np.ndarray] | None = None
+        self.values: list[np.ndarray] = []
+        """Of what the phase changes, as they are to be in the end; empty where no epoch was finished."""
 
     def offer(self, epoch: int, results: Mapping[str, float]) -> None:
         """Takes the weights as they are after `epoch`, if that epoch is to be kept rather than those before.
@@ -225,7 +229,7 @@ class Keeper:
         if self.phase.keep == "last" or score > self.best:
             self.best_epoch, self.best = epoch, score
             model = self.stepper.model.model
-            self._values = [variable.numpy() for variable in _state(model, self.stepper.variables)]
+            self.values = [variable.numpy() for variable in _state(model, self.stepper.variables)]
 
     def waited_enough(self, epoch: int) -> bool:
         """Whether early stopping ends the phase after `epoch`."""
@@ -234,8 +238,8 @@ class Keeper:
 
     def restore(self) -> None:
         """Gives the model the weights of the kept epoch."""
-        if self._values is not None:
-            for variable, value in zip(_state(self.stepper.model.model, self.stepper.variables), self._values, strict=True):
+        if self.values:
+            for variable, value in zip(_state(self.stepper.model.model, self.stepper.variables), self.values, strict=True):
                 variable.assign(value)
 
 

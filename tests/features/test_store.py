@@ -15,6 +15,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from tfl import sealed
 from tfl.config import UserError
 from tfl.features import shard
 from tfl.features.store import Entry, Store
@@ -43,7 +44,7 @@ def test_a_shard_is_written_under_its_content_and_read_back(tmp_path: Path) -> N
     half = np.arange(3).astype(ml_dtypes.bfloat16)
     columns = {"frozen_0": rows, "frozen_1": half, "frozen_2": values(1, 2, 3)}
     path = shard.write(tmp_path, ids(1, 2, 3), columns, np.array([2, 1, 4]))
-    shard.check(path)
+    sealed.check(path)
     found = shard.read(path)
     assert found.ids.tolist() == ids(1, 2, 3).tolist()
     assert found.starts.tolist() == [0, 2, 3, 7]

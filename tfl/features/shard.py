@@ -6,10 +6,7 @@ name and renamed when it is whole. What it holds is fixed by its rows, so that a
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from tfl import sealed
+from tfl.sealed import Damaged
+
 SUFFIX = ".safetensors"
 IDS, LENGTHS = "ids", "lengths"
-CHUNK = 1 << 22
 ID = 32
 """Bytes of the id of a row."""
-
-
-class Damaged(Exception):
-    """A file that is not what its name says."""
 
 
 @dataclass(frozen=True)
@@ -90,33 +85,12 @@ def write(folder: Path, ids: np.ndarray, columns: Mapping[str, Any], lengths: np
         about[name] = {"dtype": array.dtype.name, "ragged": ragged}
         tensors[name] = array.view(np.uint16) if array.dtype.name == "bfloat16" else array
     data = save(tensors, metadata={"columns": json.dumps(about, sort_keys=True)})
-    name = f"{_digest(tensors[IDS].tobytes())}-{_digest(data)}{SUFFIX}"
-    draft = folder / f".{name}.{os.getpid()}"
-    try:
-        draft.write_bytes(data)  # not synced: what a power cut takes is found by the digest
-        draft.replace(folder / name)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            draft.unlink()
-        raise
-    return folder / name
-
-
-def check(path: Path) -> None:
-    """Raises `Damaged` where the bytes of the file are not those that its name was made of.
-
-    Where it cannot be read now, that is an `OSError`, and says nothing of what is in it.
-    """
-    state = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            state.update(chunk)
-    if state.hexdigest()[:ID] != path.stem.rpartition("-")[2]:
-        raise Damaged(f"{path}: its content is not what was written")
+    # Not synced: what a power cut takes is found by the digest.
+    return sealed.write(folder, sealed.digest_of(tensors[IDS].tobytes()), SUFFIX, data)
 
 
 def read(path: Path) -> Shard:
-    """What the file at `path` holds; its bytes should have passed `check`. Raises `Damaged` where it is no shard."""
+    """What the file at `path` holds; its bytes should have passed `sealed.check`. Raises `Damaged` where it is no shard."""
     try:
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
@@ -138,7 +112,3 @@ def read(path: Path) -> Shard:
     except (ValueError, KeyError, TypeError) as error:
         raise Damaged(f"{path}: not a shard of features: {error}") from error
     return Shard(path, ids, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]), columns)
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:ID]

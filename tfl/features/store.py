@@ -19,10 +19,12 @@ from typing import Any
 
 import numpy as np
 
+from tfl import sealed
 from tfl.config import UserError
 from tfl.features import shard as shards
 from tfl.features.config import size_of
-from tfl.features.shard import SUFFIX, Damaged, Shard
+from tfl.features.shard import SUFFIX, Shard
+from tfl.sealed import Damaged
 
 ABOUT, FILL, USE = "about.json", ".fill", ".use"
 
@@ -105,7 +107,7 @@ class Entry:
             return self._known[name]
         path = self.folder / name
         try:
-            shards.check(path)
+            sealed.check(path)
             return shards.read(path)
         except Damaged:
             return None

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
-from tfl import data, distribute, models, tasks
+from tfl import checkpoint, data, distribute, models, tasks
 from tfl.backbones.config import Config as BackboneConfig
 from tfl.config import UserError, require
 from tfl.cut import cut
@@ -20,10 +20,12 @@ from tfl.data.splits import Splits
 from tfl.distribute import Name as StrategyName
 from tfl.features.config import Features
 from tfl.features.extract import Extracted
+from tfl.methods.course import WHOLE
 from tfl.methods.folds import folds_of, known, summarise
 from tfl.methods.loading import load, load_backbone
 from tfl.methods.session import Session
 from tfl.phases import Last, Lora, Phase
+from tfl.report import PhaseReport
 from tfl.run import Run
 from tfl.tasks import Config as TaskConfig
 from tfl.tasks import Task
@@ -51,6 +53,8 @@ class Config:
     """How what a phase leaves frozen is computed once and kept on disk; null: it runs in every epoch."""
     folds: int = 0
     """K-fold cross-validation over train and validation beside the run itself, for small sets; 0: none."""
+    checkpoints: checkpoint.Config | None = field(default_factory=checkpoint.Config)
+    """How often it is written down where the run is, so that it can go on when it is broken off; null: never."""
     seed: int = 0
     """Decides splits, order, augmentation, dropout and the head's first weights."""
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
@@ -129,7 +133,7 @@ def run(config: Config, out: str | Path | None = None, *, source: Any = None, ca
         config = resolve(config, backbone.modality, len(backbone.blocks), len(splits.train))
         model, made = assemble(session, config, backbone, splits)
         try_phases(session, config, backbone, model)
-        session.start(config)
+        session.start(config, splits)
         folds = session.stage("folds", cross_validate, session, config, splits, callbacks) if config.folds else None
         with session.interrupt:
             fits = session.stage("training", train, session, config, backbone, model, made, splits, callbacks)
@@ -166,26 +170,36 @@ def train(
     splits: Splits,
     callbacks: Sequence[Any],
     quiet: bool = False,
-) -> list[Any]:
-    """Runs the phases one after the other and returns their reports; ends early where the user interrupted one."""
+    name: str = WHOLE,
+) -> list[PhaseReport]:
+    """Runs the phases one after the other and returns their reports; ends early where the user interrupted one.
+
+    `name`: of the part of the run that this is. It goes on where that part was broken off.
+    """
+    part = session.course.part(name)
+    if part.resumed:
+        for phase in config.phases[: len(part.reports) + 1]:
+            session.declare(model, backbone, phase)
+        part.restore(model)
     batches = session.batches(backbone, splits.validation)
-    ahead = extract_ahead(session, config, backbone, model, splits)
-    reports = []
-    for number, phase in enumerate(config.phases):
+    ahead = extract_ahead(session, config, backbone, model, splits, done=len(part.reports))
+    for number, phase in list(enumerate(config.phases))[len(part.reports) :]:
         session.declare(model, backbone, phase)
         stream = session.batches(backbone, splits.train, training=True, number=number)
         extracted = ahead.get(number) or session.extract(phase, backbone, model, stream, batches)
-        report = session.phase(number, phase, backbone, model, made, extracted, callbacks, quiet=quiet)
-        reports.append(report)
+        report = session.phase(number, phase, backbone, model, made, extracted, part, callbacks, quiet=quiet)
+        part.reports.append(report)
         if report.stopped == "interrupted":
             break
-    return reports
+    return part.reports
 
 
-def extract_ahead(session: Session, config: Config, backbone: Any, model: Any, splits: Splits) -> dict[int, Extracted]:
+def extract_ahead(
+    session: Session, config: Config, backbone: Any, model: Any, splits: Splits, done: int = 0
+) -> dict[int, Extracted]:
     """Extracts first for the phase that trains most, so that what others leave frozen above that is computed from there.
 
-    A phase counts only where no phase before it trains what it leaves frozen.
+    A phase counts only where no phase before it trains what it leaves frozen, and where it is not among the first `done`.
     """
     trained: set[int] = set()
     lowest: tuple[int, int] | None = None
@@ -199,7 +213,7 @@ def extract_ahead(session: Session, config: Config, backbone: Any, model: Any, s
         trained |= {id(variable) for variable in model.trainable_variables}
         if lowest is None or len(frozen.nodes) < lowest[0]:
             lowest = len(frozen.nodes), number
-    if lowest is None or lowest[1] == 0:
+    if lowest is None or lowest[1] <= done:
         return {}
     phase = config.phases[lowest[1]]
     session.declare(model, backbone, phase)
@@ -212,13 +226,15 @@ def cross_validate(session: Session, config: Config, splits: Splits, callbacks: 
 
     The data is read and tokenised once for all folds; each fold starts from the pre-trained backbone.
     """
-    results = []
+    results = session.course.results
     splits = session.tokenised(splits, load_backbone(session, config))
     for number, (train_part, validation, test) in enumerate(folds_of(splits, config.folds, config.seed)):
+        if number < len(results):
+            continue
         session.say(f"fold {number + 1} of {config.folds}")
         part = dataclasses.replace(splits, train=train_part, validation=validation, test=test)
         backbone = load_backbone(session, config)
         model, made = assemble(session, config, backbone, part)
-        train(session, config, backbone, model, made, part, callbacks, quiet=True)
+        train(session, config, backbone, model, made, part, callbacks, quiet=True, name=f"fold {number + 1}")
         results.append(session.evaluate(model, made, backbone, part))
     return summarise([next(iter(result.values()))["test"] for result in results])

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tfl import distribute, evaluate, models, predict
+from tfl.checkpoint import Checkpoints
 from tfl.config import dump, plain
 from tfl.cut import cut
 from tfl.data.examples import Columns, Examples
@@ -19,7 +20,8 @@ from tfl.data.pipeline import Batches, prepare, stream_seed
 from tfl.data.splits import Splits
 from tfl.data.text import tokenize
 from tfl.features.extract import Extracted, Extractor, Request
-from tfl.interrupt import Interrupt
+from tfl.interrupt import Interrupt, Terminated
+from tfl.methods.course import Course, Part
 from tfl.methods.facts import describe_data, hardware, versions
 from tfl.phases import Phase, in_words
 from tfl.report import PhaseReport, Report
@@ -37,8 +39,9 @@ class Session:
         self.console = Console(soft_wrap=True)
         self.seconds: dict[str, float] = {}
         self.interrupt = Interrupt()
-        self.extractor = Extractor(config.features, say=self.say, progress=self._progress, stop=lambda: self.interrupt.wanted)
+        self.extractor = Extractor(config.features, say=self.say, progress=self._progress, stop=lambda: self.interrupt.stopping)
         self._tokenised: weakref.WeakKeyDictionary[Examples, Columns] = weakref.WeakKeyDictionary()
+        self.course = Course()
         self._epochs = 0
 
     def __enter__(self) -> Session:
@@ -57,6 +60,8 @@ class Session:
         from tfl.lazy import keras
 
         keras.config.set_dtype_policy(self._policy)
+        if self.course.checkpoints is not None:
+            self.course.checkpoints.release()
 
     def stage(self, name: str, call: Callable[..., Any], *args: Any) -> Any:
         """`call(*args)`, its seconds counted for the stage `name`."""
@@ -87,10 +92,15 @@ class Session:
                 f"{first[2]} ({first[3]}); the test result is too good by them"
             )
 
-    def start(self, config: Any) -> None:
-        """Makes the run's directory and keeps the resolved config in it."""
+    def start(self, config: Any, splits: Splits) -> None:
+        """Makes the run's directory and keeps the resolved config in it, or goes on with the unfinished run that it holds."""
         self.config = config
         self.directory.mkdir(parents=True, exist_ok=True)
+        if config.checkpoints is not None:
+            checkpoints = Checkpoints(self.directory / "checkpoints", config.checkpoints, self.say)
+            self.course = Course(checkpoints, splits.fingerprint)
+            if told := self.course.go_on(config, self.directory):
+                self.say(told)
         (self.directory / CONFIG).write_text(dump(config), encoding="utf-8")
 
     def batches(
@@ -137,17 +147,24 @@ class Session:
         model: Any,
         made: Mapping[str, Task],
         extracted: Extracted,
+        part: Part,
         callbacks: Sequence[Any],
         quiet: bool = False,
     ) -> PhaseReport:
         """Trains one phase of `model`, whose trainable variables are set, and holds it to what it declared.
 
-        `extracted`: what it runs on, as `extract` gives it.
+        `extracted`: what it runs on, as `extract` gives it. `part`: what it is a phase of, and where it goes on.
         """
         from tfl.training import Supervised, fit_phase
 
         groups = models.groups(model, backbone, phase)
-        before = models.snapshot(model)
+        loop, before = part.loop()
+        before = before or models.snapshot(model)
+        recorder = part.recorder(model, before)
+        if self.interrupt.terminated:  # while something was extracted
+            if recorder is not None:
+                recorder.write(loop, wait=True)
+            raise Terminated
         stream = extracted.streams["train"]
         fit = fit_phase(
             extracted.cut,
@@ -159,6 +176,8 @@ class Session:
             validate=self._validator(extracted, made),
             callbacks=[*callbacks, *([] if quiet else self._watchers(number, phase, stream))],
             interrupt=self.interrupt,
+            recorder=recorder,
+            start=loop,
         )
         self._epochs += 0 if quiet else len(fit.epochs)
         trained = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
@@ -280,4 +299,7 @@ class Session:
             batch_size=config.data.batch_size,
             tasks=dict(made),
         )
-        return save(self.directory, config, model, backbone.preprocess, facts, report)
+        run = save(self.directory, config, model, backbone.preprocess, facts, report)
+        if self.course.checkpoints is not None:
+            self.course.checkpoints.clear()
+        return run
