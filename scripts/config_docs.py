@@ -16,6 +16,7 @@ import typing
 from collections.abc import Iterator
 from typing import Any, Literal
 
+from tfl import checkpoint
 from tfl.backbones.config import Config as BackboneConfig
 from tfl.config import plain
 from tfl.data import SOURCES
@@ -44,6 +45,11 @@ PARTS = {
         Augment,
         "Random changes of training images, each drawn from (run seed, epoch, example). These are the defaults of an `augment` "
         "that you write yourself; `augment: auto` is milder (a run's own `config.yaml` shows it). For texts there is none.",
+    ),
+    "checkpoints": (
+        checkpoint.Config,
+        "A run writes down where it is while it trains, and goes on from there when it is broken off; with `checkpoints: null` it "
+        "does not.",
     ),
     "features": (
         Features,

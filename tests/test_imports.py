@@ -18,12 +18,14 @@ LAYERS = (
     ("methods",),
     ("run",),
     ("training",),
+    ("passes",),
     ("step", "evaluate", "export", "predict", "batch_norm", "progress"),
     ("optimizers",),
     ("features",),
     ("models", "cut"),
     ("data", "backbones", "tasks", "distribute", "report", "terminal"),
-    ("bootstrap", "interrupt", "phases"),
+    ("checkpoint",),
+    ("bootstrap", "interrupt", "phases", "sealed"),
     ("config", "lazy"),
 )
 LEVEL = {name: len(LAYERS) - place for place, names in enumerate(LAYERS) for name in names}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import errno
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,9 @@ import numpy as np
 import pytest
 
 import tfl
-from tfl import Last, Phase
+from tfl import Last, Lora, Phase, checkpoint, sealed
+from tfl.checkpoint import Checkpoints
+from tfl.config import UserError
 
 HEAD = Phase(epochs=2, learning_rate=3e-3, early_stopping=2)
 TOP = Phase(trainable=Last(last=2), epochs=2, learning_rate=1e-3, ema=0.9, layer_decay=0.5, batch_norm="train")
@@ -70,3 +75,130 @@ def test_a_run_broken_off_anywhere_ends_the_same(photos: Path, tmp_path: Path, f
     found = run(photos, out, tmp_path / "cache", **fields)
     same(whole, found)
     assert not (out / "checkpoints").exists()
+
+
+def test_texts_adapters_and_averages_go_on_too(calls: Path, tiny_bert: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {
+        "backbone": "bert",
+        "weights": str(tiny_bert),
+        "task": {"dropout": 0.2},
+        "data": {"batch_size": 16, "max_tokens": 96},
+        "phases": [
+            Phase(epochs=1),
+            Phase(trainable=Lora(lora=2), epochs=2, learning_rate=1e-3, ema=0.8, keep="last"),
+            Phase(trainable="all", epochs=1, learning_rate=1e-4, optimizer="sgd"),
+        ],
+        "features": {"directory": str(tmp_path / "cache")},
+        "checkpoints": {"steps": 1},
+    }
+    whole = tfl.finetune(str(calls), out=tmp_path / "whole", **options)
+    out = tmp_path / "broken"
+    for steps in (2, 6, 5):
+        with pytest.raises(Broken):
+            tfl.finetune(str(calls), out=out, callbacks=[BreakAt(steps)], **options)
+    same(whole, tfl.finetune(str(calls), out=out, **options))
+
+
+def test_folds_that_are_done_are_not_trained_again(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fields: dict[str, Any] = {"folds": 3, "phases": [Phase(epochs=1)]}
+    whole = run(photos, tmp_path / "whole", tmp_path / "cache", **fields)
+    out = tmp_path / "broken"
+    with pytest.raises(Broken):
+        run(photos, out, tmp_path / "cache", 4, **fields)  # a fold trains on 14 photos, in 2 steps
+    capsys.readouterr()
+    found = run(photos, out, tmp_path / "cache", **fields)
+    told = capsys.readouterr().out
+    assert "going on from a checkpoint: phase 1 of fold 2, epoch 1, step" in told
+    assert "fold 1 of" not in told
+    same(whole, found)
+    assert whole.report.folds == found.report.folds
+
+
+def broken(photos: Path, out: Path, steps: int = 7, **fields: Any) -> Path:
+    """A run broken off after `steps`, of which the checkpoints of the last two are there."""
+    with pytest.raises(Broken):
+        run(photos, out, out.parent / "cache", steps, **fields)
+    return out
+
+
+def checkpoints(out: Path) -> list[Path]:
+    return sorted((out / "checkpoints").glob("*.safetensors"))
+
+
+@pytest.mark.parametrize("harm", ["cut short", "a bit"])
+def test_a_damaged_checkpoint_is_found_and_the_one_before_it_used(
+    photos: Path, tmp_path: Path, harm: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = run(photos, tmp_path / "whole", tmp_path / "cache")
+    out = broken(photos, tmp_path / "broken")
+    assert len(checkpoints(out)) == 2
+    last = checkpoints(out)[-1]
+    data = bytearray(last.read_bytes())
+    if harm == "cut short":
+        data = data[: len(data) // 2]
+    else:
+        data[len(data) // 2] ^= 1
+    last.write_bytes(data)
+    capsys.readouterr()
+    found = run(photos, out, tmp_path / "cache")
+    assert f"checkpoints: {last} is damaged; the one before it is used" in capsys.readouterr().out.replace("\n", "")
+    same(whole, found)
+
+
+def test_another_config_is_refused_by_its_keys_and_nothing_is_lost(photos: Path, tmp_path: Path) -> None:
+    out = broken(photos, tmp_path / "broken")
+    before = checkpoints(out)
+    with pytest.raises(UserError, match=r"(?s)cannot go on with this one:\n  data\.batch_size: 8 there, 4 now\n"):
+        run(photos, out, tmp_path / "cache", data={"batch_size": 4})
+    with pytest.raises(UserError, match=r"phases\.0\.epochs: 2 there, 3 now"):
+        run(photos, out, tmp_path / "cache", phases=[dataclasses.replace(HEAD, epochs=3), TOP])
+    assert checkpoints(out) == before
+
+
+def test_what_has_not_begun_may_change(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = broken(photos, tmp_path / "broken", 3)
+    found = run(photos, out, tmp_path / "cache", phases=[HEAD, dataclasses.replace(TOP, epochs=1)], checkpoints={"seconds": 5})
+    told = capsys.readouterr().out
+    assert "phases.1.epochs: 2 there, 1 now" in told
+    assert [len(phase.epochs) for phase in found.report.phases] == [2, 1]
+
+
+def test_other_data_is_refused(photos: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "photos"
+    shutil.copytree(photos, copy)
+    out = broken(copy, tmp_path / "broken")
+    (copy / "dark" / "00.png").write_bytes((copy / "dark" / "01.png").read_bytes())
+    with pytest.raises(UserError, match="holds an unfinished run on other data"):
+        run(copy, out, tmp_path / "cache")
+
+
+def test_a_run_that_is_trained_by_another_process_is_left_alone(photos: Path, tmp_path: Path) -> None:
+    out = broken(photos, tmp_path / "broken")
+    other = Checkpoints(out / "checkpoints", checkpoint.Config(), print)
+    other.claim()
+    with pytest.raises(UserError, match="another process is training this run"):
+        run(photos, out, tmp_path / "cache")
+    other.release()
+    run(photos, out, tmp_path / "cache")
+
+
+def test_a_full_disk_ends_no_training_and_the_last_good_checkpoint_stays(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = run(photos, tmp_path / "whole", tmp_path / "cache")
+    out, real, count = tmp_path / "full", sealed.write, []
+
+    def write(*args: Any, **fields: Any) -> Path:
+        count.append(1)
+        if fields.get("sync") and len(count) > 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(*args, **fields)
+
+    monkeypatch.setattr(sealed, "write", write)
+    with pytest.raises(Broken):
+        run(photos, out, tmp_path / "cache", 9)
+    told = capsys.readouterr().out
+    assert told.count("checkpoints: cannot be written (No space left on device); training goes on") == 1
+    assert [path.name[:6] for path in checkpoints(out)] == ["000002", "000003"]
+    monkeypatch.setattr(sealed, "write", real)
+    same(whole, run(photos, out, tmp_path / "cache"))

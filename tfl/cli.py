@@ -13,7 +13,7 @@ CONFIG_SUFFIXES = (".yaml", ".yml")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; the exit code: 0 done, 1 failed, 2 a mistake in what was given, 130 interrupted."""
+    """Runs one command; the exit code: 0 done, 1 failed, 2 a mistake in what was given, 130 interrupted, 143 terminated."""
     parser = _parser()
     arguments, rest = parser.parse_known_args(argv)
     overrides = [item for item in rest if "=" in item and not item.startswith("-") and hasattr(arguments, "overrides")]
@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     train = _command(commands, "train", _train, "train on a config, a folder of images or a table of texts")
     _add_job(train)
     train.add_argument("--out", metavar="DIR", help="directory of the run (default: a new one below runs/)")
+    train.add_argument("--resume", action="store_true", help="go on with the unfinished run in DIR, or the last below runs/")
     train.add_argument("--export", metavar="DIR", help="also export a SavedModel there")
 
     check = _command(commands, "check", _check, "everything but training: data, weights, what would train, time, memory")
@@ -157,13 +158,14 @@ def _raw(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
 
 def _train(arguments: argparse.Namespace) -> int:
     config = _job(arguments)
-    from tfl.jobs import check_folder
+    from tfl.jobs import check_folder, unfinished
 
-    check_folder("--out", arguments.out or "runs")
+    out = unfinished(config, arguments.out) if arguments.resume else arguments.out
+    check_folder("--out", out or "runs")
     export = Path(arguments.export) if arguments.export else None
     if export is not None:
         check_folder("--export", export, empty=True)
-        if arguments.out and export.absolute() in (Path(arguments.out).absolute(), *Path(arguments.out).absolute().parents):
+        if out and export.absolute() in (Path(out).absolute(), *Path(out).absolute().parents):
             from tfl.config import UserError
 
             raise UserError(f"--export: {export} would hold the run, and an export needs a folder of its own; name another")
@@ -171,7 +173,7 @@ def _train(arguments: argparse.Namespace) -> int:
     from tfl.report import summary
     from tfl.terminal import console
 
-    run = METHODS[config.method].run(config, arguments.out)
+    run = METHODS[config.method].run(config, out)
     console().print(summary(run.report))
     print(f"run: {run.directory}")
     if export is not None:

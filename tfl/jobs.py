@@ -108,6 +108,20 @@ def _check_writable(option: str, folder: Path) -> None:
         raise UserError(f"{option}: {there} cannot be written to: {error.strerror}; name another place") from error
 
 
+def unfinished(config: Any, out: str | Path | None) -> Path:
+    """The directory of the unfinished run of `config`: `out`, or the newest below runs/. Raises `UserError` for none."""
+    from tfl.run import CONFIG, is_unfinished, stem
+
+    if out is not None:
+        if not is_unfinished(Path(out)):
+            raise UserError(f"--resume: {out} holds no unfinished run; leave --resume out to begin one")
+        return Path(out)
+    found = [folder for folder in Path("runs").glob(f"{stem(config)}-*") if is_unfinished(folder)]
+    if not found:
+        raise UserError(f"--resume: no unfinished run below runs/ is called {stem(config)}-…; name its directory with --out")
+    return max(found, key=lambda folder: (folder / CONFIG).stat().st_mtime)
+
+
 # --- files to predict -------------------------------------------------------------------------------------------------
 
 

@@ -41,6 +41,7 @@ class ProgressBar(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Starts the epoch's bar."""
         self._loss = self._units = self._examples = 0.0
+        self._steps = 0
         self._unit = "examples"
         self._start = time.perf_counter()
         self._bar = Progress(
@@ -59,7 +60,8 @@ class ProgressBar(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Moves the bar on."""
         logs = logs or {}
-        self._loss += (logs["loss"] - self._loss) / (batch + 1)
+        self._steps += 1  # fewer than `batch` where the epoch goes on from a checkpoint
+        self._loss += (logs["loss"] - self._loss) / self._steps
         self._unit = "tokens" if "tokens" in logs else "examples"
         self._units += logs.get("tokens", logs["examples"])
         self._examples += logs["examples"]

@@ -168,6 +168,11 @@ def is_unfinished(directory: Path) -> bool:
     return (directory / CONFIG).is_file() and not (directory / REPORT).is_file()
 
 
+def stem(config: Any) -> str:
+    """How the name of a run's directory begins where the user gives none."""
+    return f"{config.data.source}-{config.backbone.name}".replace("/", "_").replace(":", "_")
+
+
 def free_directory(out: str | Path | None, config: Any) -> Path:
     """The directory of a run, new or unfinished. Raises `UserError` where `out` holds something else: nothing is
     overwritten.
@@ -179,13 +184,12 @@ def free_directory(out: str | Path | None, config: Any) -> Path:
         if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
             raise UserError(f"--out: {out} already holds something; name a new directory, or remove this one")
         return folder
-    stem = f"{config.data.source}-{config.backbone.name}".replace("/", "_").replace(":", "_")
     when = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    folder = Path("runs") / f"{stem}-{when}"
+    folder = Path("runs") / f"{stem(config)}-{when}"
     number = 1
     while folder.exists():
         number += 1
-        folder = Path("runs") / f"{stem}-{when}-{number}"
+        folder = Path("runs") / f"{stem(config)}-{when}-{number}"
     return folder
 
 

@@ -122,10 +122,12 @@ class _Loop:
         self.model.model.stop_training = False
         stopped = "completed"
         self.watchers.on_train_begin()
-        while len(self.history) < self.phase.epochs:
-            stopped = self._epoch(len(self.history), validate)
-            if stopped != "completed":
-                break
+        try:
+            while len(self.history) < self.phase.epochs and stopped == "completed":
+                stopped = self._epoch(len(self.history), validate)
+        except BaseException:
+            self.watchers.on_train_end()  # closes bars and files
+            raise
         self.keeper.restore()
         self.watchers.on_train_end()
         seconds = max(self.passes.seconds, 1e-9)
