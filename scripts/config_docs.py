@@ -48,7 +48,7 @@ PARTS = {
     ),
     "checkpoints": (
         checkpoint.Config,
-        "A run writes down where it is while it trains, and goes on from there when it is broken off; with `checkpoints: null` it "
+        "A run writes down where it is while it trains, and goes on from there when it is broken off. `checkpoints: null`: it "
         "does not.",
     ),
     "features": (

@@ -25,7 +25,7 @@ LAYERS = (
     ("models", "cut"),
     ("data", "backbones", "tasks", "distribute", "report", "terminal"),
     ("checkpoint",),
-    ("bootstrap", "interrupt", "phases", "sealed"),
+    ("bootstrap", "interrupt", "locks", "phases", "sealed"),
     ("config", "lazy"),
 )
 LEVEL = {name: len(LAYERS) - place for place, names in enumerate(LAYERS) for name in names}

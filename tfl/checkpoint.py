@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import shutil
 import threading
@@ -17,6 +16,7 @@ import numpy as np
 
 from tfl import sealed
 from tfl.config import UserError, require
+from tfl.locks import lock
 
 SUFFIX, LOCK = ".safetensors", ".lock"
 
@@ -75,10 +75,8 @@ class Checkpoints:
             self._lock = (self.folder / LOCK).open("w")
         except OSError as error:
             raise UserError(f"{self.folder}: cannot be written to: {error.strerror}; name another --out") from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UserError(f"{self.folder.parent}: another process is training this run; wait for it, or end it") from error
+        if not lock(self._lock, exclusive=True, wait=False):
+            raise UserError(f"{self.folder.parent}: another process is training this run; wait for it, or end it")
 
     def files(self) -> list[Path]:
         """The checkpoints that are there, the oldest first."""

@@ -82,7 +82,11 @@ class HubLayer(keras.layers.Layer):
     @functools.cached_property
     def fingerprint(self) -> str:
         """A digest of what the module computes, apart from its weights."""
-        return hashlib.sha256(Path(self._files, "saved_model.pb").read_bytes()).hexdigest()
+        state = hashlib.sha256(Path(self._files, "saved_model.pb").read_bytes())
+        assets = Path(self._files, "assets")  # vocabularies and the like
+        for file in sorted(path for path in assets.rglob("*") if path.is_file()):
+            state.update(str(file.relative_to(assets)).encode() + b"\0" + file.read_bytes())
+        return state.hexdigest()
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """`inputs`: [N, h, w, 3] in 0 to 1, or [N] string; a frozen layer runs as in inference, whatever `training`

@@ -72,7 +72,8 @@ def make(function: Function, example: Sequence[Any], engine: Choice, say: Callab
     agrees with TensorFlow on `example`; else TensorFlow, and `say` gets a line with the reason. Raises `UserError` where
     OpenVINO was asked for and is not installed.
     """
-    traced = tf.function(function, autograph=False, reduce_retracing=True)
+    signature = [[tf.TensorSpec(_shape(tensor), tensor.dtype) for tensor in example]]
+    traced = tf.function(function, signature, autograph=False)
     tensorflow = Engine("tensorflow", lambda tensors: [tensor.numpy() for tensor in traced(list(tensors))])
     if choose(engine) == "tensorflow":
         return tensorflow
@@ -133,7 +134,7 @@ def _import() -> Any:
 
 def _shape(tensor: Any) -> list[int | None]:
     """The shape of batches like `tensor`: texts, [rows, tokens], come in many."""
-    return [None, None] if tensor.shape.rank == 2 else list(tensor.shape)
+    return [None, None] if tensor.shape.rank == 2 and not tensor.dtype.is_floating else list(tensor.shape)
 
 
 def _compare(expected: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> None:

@@ -55,7 +55,10 @@ def fill(
     if not (entry.find(rows.ids).shard < 0).any():
         return done
     started = time.perf_counter()
-    with entry.filling(lambda: say("features: another process computes them; waiting for it")), _plain_graphs():
+    told = "features: another process computes them; waiting for it"
+    with entry.filling(lambda: say(told), stop) as mine, _plain_graphs():
+        if not mine:
+            return done
         ids, first = np.unique(rows.ids, return_index=True)  # the same example twice is one row
         missing = np.sort(first[entry.find(ids).shard < 0])
         plan = rows.plan(missing)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import json
 import os
+import platform
 from collections.abc import Mapping
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +18,7 @@ import numpy as np
 from tfl.cut import Part
 from tfl.lazy import keras, tf
 
-FORMAT = 2
+FORMAT = 3
 """Rises when tfl itself computes another value from the same example, or writes it in another way."""
 
 NOT_VALUES = ("name", "trainable", "seed", "activity_regularizer")
@@ -40,9 +44,22 @@ def of_environment(engine: str, engine_version: str) -> dict[str, Any]:
         "format": FORMAT,
         "engine": [engine, engine_version],
         "versions": {name: metadata.version(name) for name in names},
-        "device": "GPU" if tf.config.list_logical_devices("GPU") else "CPU",
+        "device": _device(),
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", ""),
     }
+
+
+@functools.cache
+def _device() -> str:
+    """The model of the GPU, or else of the CPU: libraries choose their kernels by it, which round in other ways."""
+    gpus = tf.config.list_physical_devices("GPU") if tf.config.list_logical_devices("GPU") else ()
+    if gpus:
+        return str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU"))
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def _architecture(part: Part) -> str:

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,9 +25,12 @@ from tfl.config import UserError
 from tfl.features import shard as shards
 from tfl.features.config import size_of
 from tfl.features.shard import SUFFIX, Shard
+from tfl.locks import lock
 from tfl.sealed import Damaged
 
 ABOUT, FILL, USE = "about.json", ".fill", ".use"
+POLL = 0.1
+"""Seconds between two looks at whether another process has filled."""
 
 
 def default_root() -> Path:
@@ -59,18 +63,17 @@ class Entry:
         self.refresh()
 
     def _open(self) -> None:
-        if self._use is not None:
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if not (self.folder / ABOUT).exists():
-            draft = self.folder / f".{ABOUT}.{os.getpid()}"
-            draft.write_text(json.dumps(self.about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-            draft.replace(self.folder / ABOUT)
-        try:
-            self._use = (self.folder / USE).open("a")
-        except OSError:  # a store that may only be read
-            self._use = (self.folder / USE).open()
-        _lock(self._use, exclusive=False)
+        while self._use is None or os.fstat(self._use.fileno()).st_nlink == 0:  # somebody cleared the folder just now
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if not (self.folder / ABOUT).exists():
+                draft = self.folder / f".{ABOUT}.{os.getpid()}"
+                draft.write_text(json.dumps(self.about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+                draft.replace(self.folder / ABOUT)
+            try:
+                self._use = (self.folder / USE).open("a")
+            except OSError:  # a store that may only be read
+                self._use = (self.folder / USE).open()
+            lock(self._use, exclusive=False)
 
     def close(self) -> None:
         """Gives the entry free."""
@@ -126,17 +129,27 @@ class Entry:
         return shards.write(self.folder, ids, columns, lengths).stat().st_size
 
     @contextlib.contextmanager
-    def filling(self, wait: Callable[[], None]) -> Iterator[None]:
-        """Within this context no other process fills this entry; `wait` is called first where another one does now."""
+    def filling(self, wait: Callable[[], None], stop: Callable[[], bool] = lambda: False) -> Iterator[bool]:
+        """Within this context no other process fills this entry; `wait` is called first where another one does now.
+
+        Yields whether that is so: it is not where `stop` said so while it waited.
+        """
         self._open()
         with (self.folder / FILL).open("a") as file:
-            if not _lock(file, exclusive=True, wait=False):
+            mine = lock(file, exclusive=True, wait=False)
+            if not mine:
                 wait()
-                _lock(file, exclusive=True)
+            while not mine and not stop():
+                time.sleep(POLL)
+                mine = lock(file, exclusive=True, wait=False)
+            if not mine:
+                self.refresh()
+                yield False
+                return
             for draft in self.folder.glob(f".*{SUFFIX}.*"):  # of a process that was killed while writing
                 draft.unlink(missing_ok=True)
             self.refresh()
-            yield
+            yield True
             self.refresh()
 
 
@@ -196,17 +209,17 @@ class Store:
 
     def _in_use(self, key: str) -> bool:
         with contextlib.suppress(FileNotFoundError), (self.root / key / USE).open("a") as file:
-            return not _lock(file, exclusive=True, wait=False)
+            return not lock(file, exclusive=True, wait=False)
         return False
 
     def remove(self, key: str) -> bool:
         """Removes the entry of `key`; False where somebody uses it."""
         folder = self.root / key
         with contextlib.suppress(FileNotFoundError), (folder / USE).open("a") as file:
-            if not _lock(file, exclusive=True, wait=False):
+            if not lock(file, exclusive=True, wait=False):
                 return False
             shutil.rmtree(folder, ignore_errors=True)
-        return True
+        return not folder.exists()
 
     def verify(self, key: str) -> tuple[int, int]:
         """Reads every byte of an entry: how many shards are whole, and how many were damaged and are now gone."""
@@ -227,17 +240,3 @@ class Store:
             if not word or not any(info.key.startswith(word) for info in infos):
                 raise UserError(f"{word!r} is not the key of an entry in {self.root}; `tfl cache list` shows them")
         return [info for info in infos if any(info.key.startswith(word) for word in words)]
-
-
-def _lock(file: Any, *, exclusive: bool, wait: bool = True) -> bool:
-    """Locks the open `file` until it is closed or the process ends; False where it would have to wait and must not."""
-    try:
-        import fcntl
-    except ImportError:  # Windows has no such locks; there, one process at a time may use a store
-        return True
-    how = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
-    try:
-        fcntl.flock(file, how | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        return False
-    return True
