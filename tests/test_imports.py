@@ -12,8 +12,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = (
-    ("cli", "__init__"),
-    ("jobs",),
+    ("cli", "__init__", "__main__"),
+    ("jobs", "launch"),
     ("studies",),
     ("methods",),
     ("run",),
@@ -25,7 +25,7 @@ LAYERS = (
     ("models", "cut"),
     ("data", "backbones", "tasks", "distribute", "report", "terminal"),
     ("checkpoint",),
-    ("bootstrap", "interrupt", "locks", "phases", "sealed"),
+    ("bootstrap", "interrupt", "locks", "phases", "sealed", "share"),
     ("config", "lazy"),
 )
 LEVEL = {name: len(LAYERS) - place for place, names in enumerate(LAYERS) for name in names}

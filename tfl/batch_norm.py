@@ -6,6 +6,7 @@ from typing import Any
 
 from tfl.cut import Cut
 from tfl.data.pipeline import Batches
+from tfl.distribute import distributed
 from tfl.lazy import tf
 from tfl.models import batch_norms
 
@@ -28,8 +29,7 @@ def reestimate(model: Cut, stream: Batches, strategy: Any) -> None:
         for layer in rates:
             layer.rate = 0.0
         forward = tf.function(lambda batch: strategy.run(lambda part: _run(model, part), args=(batch,)), autograph=False)
-        data = strategy.experimental_distribute_dataset(stream.epoch().take(BATCHES))
-        for number, batch in enumerate(data):
+        for number, batch in zip(range(min(BATCHES, len(stream))), distributed(strategy, stream), strict=False):
             keep.assign(number / (number + 1))  # the running mean of so many batches
             forward(batch)
     finally:

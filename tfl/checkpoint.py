@@ -60,8 +60,9 @@ class Checkpoints:
     the folder at a time.
     """
 
-    def __init__(self, folder: Path, config: Config, say: Callable[[str], None]) -> None:
-        self.folder, self.config, self.say = folder, config, say
+    def __init__(self, folder: Path, config: Config, say: Callable[[str], None], *, writes: bool = True) -> None:
+        """`writes`: whether this process does; of several that train together, one."""
+        self.folder, self.config, self.say, self.writes = folder, config, say, writes
         self._lock: Any = None
         self._writer: threading.Thread | None = None
         self._failed = ""
@@ -70,6 +71,8 @@ class Checkpoints:
 
     def claim(self) -> None:
         """Takes the folder. Raises `UserError` where another process has it, or nothing can be written there."""
+        if not self.writes:
+            return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = (self.folder / LOCK).open("w")
@@ -91,8 +94,9 @@ class Checkpoints:
                 return _read(path)
             except sealed.Damaged:
                 self.say(f"checkpoints: {path} is damaged; the one before it is used")
-                with contextlib.suppress(OSError):
-                    path.unlink()
+                if self.writes:
+                    with contextlib.suppress(OSError):
+                        path.unlink()
             except OSError as error:
                 self.say(f"checkpoints: {path} cannot be read ({_reason(error)}); the one before it is used")
         return None
@@ -113,6 +117,8 @@ class Checkpoints:
         """Writes `state`, whose arrays are nobody else's; `wait`: it is on disk when this returns, or has failed."""
         self.settle()
         self._steps, self._since = 0, time.monotonic()
+        if not self.writes:
+            return
         self._writer = threading.Thread(target=self._write, args=(state,), daemon=True)
         self._writer.start()
         if wait:
@@ -144,7 +150,8 @@ class Checkpoints:
     def clear(self) -> None:
         """Removes what is there: the run has ended and is written."""
         self.settle()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self.writes:
+            shutil.rmtree(self.folder, ignore_errors=True)
         self.release()
 
     def release(self) -> None:
@@ -166,10 +173,9 @@ class Recorder:
         """Steps until the next checkpoint by number of steps."""
         return self.checkpoints.room()
 
-    def passed(self, steps: int, loop: Callable[[], State]) -> None:
-        """After `steps` more, a checkpoint where it is due."""
-        if self.checkpoints.passed(steps):
-            self.write(loop())
+    def passed(self, steps: int) -> bool:
+        """Takes note of `steps` more; whether a checkpoint is due after them."""
+        return self.checkpoints.passed(steps)
 
     def write(self, loop: State | None, *, wait: bool = False) -> None:
         """A checkpoint now; `loop` is None between two phases."""

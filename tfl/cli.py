@@ -9,11 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+LOST = 75
+"""Exit code of a worker that another one left alone (EX_TEMPFAIL: start it again)."""
 CONFIG_SUFFIXES = (".yaml", ".yml")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; the exit code: 0 done, 1 failed, 2 a mistake in what was given, 130 interrupted, 143 terminated."""
+    """Runs one command; the exit code: 0 done, 1 failed, 2 a mistake in what was given, 75 another worker is gone, 130
+    interrupted, 143 terminated.
+    """
     parser = _parser()
     arguments, rest = parser.parse_known_args(argv)
     overrides = [item for item in rest if "=" in item and not item.startswith("-") and hasattr(arguments, "overrides")]
@@ -34,6 +38,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("tfl: interrupted", file=sys.stderr)
         return 130
+    except RuntimeError as error:
+        if type(error).__name__ != "WorkerLost":
+            raise
+        print(f"tfl: {error}", file=sys.stderr)
+        sys.stderr.flush()
+        os._exit(LOST)  # TensorFlow would wait for the other worker while it shuts down
     except BrokenPipeError:  # `tfl list backbones | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -92,6 +102,11 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--out", metavar="DIR", help="where to (default: RUN/export)")
 
     _add_cache(commands)
+
+    launch = _command(commands, "launch", _launch, "start several workers on this machine that train together, for trying it")
+    launch.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default: 2)")
+    launch.add_argument("--logs", metavar="DIR", help="where each one's output goes (default: a new folder in runs/)")
+    launch.add_argument("command", nargs=argparse.REMAINDER, metavar="-- train …", help="the command of each; it needs --out")
 
     listing = _command(commands, "list", _list, "list what there is")
     listing.add_argument("what", choices=("backbones", "sources", "presets"))
@@ -179,6 +194,23 @@ def _train(arguments: argparse.Namespace) -> int:
     if export is not None:
         print(f"export: {run.export(export)}")
     return 130 if any(phase.stopped == "interrupted" for phase in run.report.phases) else 0
+
+
+def _launch(arguments: argparse.Namespace) -> int:
+    import datetime
+
+    from tfl.config import UserError
+    from tfl.launch import launch
+
+    command = [word for place, word in enumerate(arguments.command) if word != "--" or place]
+    if arguments.workers < 1:
+        raise UserError(f"--workers: {arguments.workers} is not valid; at least 1")
+    if not command or command[0] != "train":
+        raise UserError(
+            f"launch: {' '.join(command) or 'nothing'} is not valid; write tfl launch --workers 2 -- train CONFIG …"
+        )
+    logs = arguments.logs or Path("runs") / f"launch-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    return launch(command, arguments.workers, Path(logs))
 
 
 def _check(arguments: argparse.Namespace) -> None:

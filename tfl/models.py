@@ -105,6 +105,13 @@ def batch_norms(model: keras.Model) -> list[Any]:
     return [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable]
 
 
+def synchronize(model: keras.Model, replicas: int) -> None:
+    """Lets BatchNorm layers that train take their statistics of the whole global batch, not of a replica's part of it."""
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.synchronized = replicas > 1 and layer.trainable
+
+
 def statistics(model: keras.Model) -> list[Any]:
     """What training moves in `model` beside its trainable variables: statistics of BatchNorm layers that train, and of
     TF Hub modules that know that they do.

@@ -10,6 +10,7 @@ import numpy as np
 
 from tfl.config import UserError
 from tfl.data.pipeline import Batches
+from tfl.distribute import distributed, workers
 from tfl.interrupt import Interrupt
 from tfl.lazy import keras
 from tfl.step import Stepper
@@ -22,6 +23,7 @@ class Passes:
         self, stepper: Stepper, streams: Mapping[str, Batches], watchers: Any, interrupt: Interrupt, callbacks: Sequence[Any]
     ) -> None:
         self.stepper, self.streams, self.watchers, self.interrupt = stepper, streams, watchers, interrupt
+        self._workers = workers(stepper.strategy)
         self.losses: list[float] = []
         """Of each step of this epoch that is done."""
         self.seconds = self.waiting = self.examples = 0.0
@@ -56,10 +58,9 @@ class Passes:
         done, steps = len(self.losses), len(self.streams[first])
         if done == steps:
             return
-        data = {first: self.streams[first].epoch(epoch, skip=done)}
-        data |= {name: self.streams[name].epoch(epoch).repeat().skip(done) for name in others}
-        distribute = self.stepper.strategy.experimental_distribute_dataset
-        iterators = {name: iter(distribute(part)) for name, part in data.items()}
+        strategy = self.stepper.strategy
+        iterators = {first: iter(distributed(strategy, self.streams[first], epoch, done))}
+        iterators |= {name: iter(distributed(strategy, self.streams[name], epoch, done, forever=True)) for name in others}
         while done < steps:
             count = min(self._pace.count, steps - done, room())
             for number in range(done, done + count):
@@ -67,6 +68,7 @@ class Passes:
             began = time.perf_counter()
             result = self.stepper(iterators, count)
             self._pace.took(time.perf_counter() - began, count)
+            self._pace.count = -int(self._workers.most([-self._pace.count])[0])  # their clocks differ
             yield done, result
             done += count
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from tfl.cut import Cut
 from tfl.data.pipeline import Batches
+from tfl.distribute import distributed
 from tfl.lazy import pd, tf
 from tfl.tasks import Task
 
@@ -24,7 +25,7 @@ class Forward:
         """`{task: logits [N, …]}` in the order of the split's examples, each example once."""
         places: list[np.ndarray] = []
         outputs: dict[str, list[np.ndarray]] = {}
-        for batch in self._strategy.experimental_distribute_dataset(batches.epoch()):
+        for _, batch in zip(range(len(batches)), distributed(self._strategy, batches), strict=False):
             index, logits = self._function(batch)
             places.append(index.numpy())
             for name, values in logits.items():

@@ -12,6 +12,7 @@ import numpy as np
 from tfl.checkpoint import Recorder, State, assign, named
 from tfl.cut import Cut
 from tfl.data.pipeline import Batches
+from tfl.distribute import workers
 from tfl.interrupt import Interrupt, Terminated
 from tfl.lazy import keras, tf
 from tfl.models import Group, statistics
@@ -111,6 +112,7 @@ class _Loop:
         self.model, self.objective, self.phase, self.interrupt, self.recorder = model, objective, phase, interrupt, recorder
         with strategy.scope():
             self.stepper = Stepper(model, objective, groups, phase, len(next(iter(streams.values()))), strategy)
+        self.workers = workers(strategy)
         self.keeper = Keeper(phase, self.stepper)
         self.watchers = keras.callbacks.CallbackList(list(callbacks), model=model.model)
         self.passes = Passes(self.stepper, streams, self.watchers, interrupt, callbacks)
@@ -150,6 +152,7 @@ class _Loop:
         loss = self.passes.train(epoch, self._room, self._after)
         if self.interrupt.wanted and self.keeper.best_epoch:  # an epoch cut short counts only where there is no whole one
             return "interrupted"
+        self._add_up()
         logs = {"loss": loss, **{metric.name: float(metric.result()) for metric in self.objective.metrics}}
         with self.stepper.averaged():
             validation = validate() if validate else {}
@@ -161,16 +164,24 @@ class _Loop:
             return "interrupted"
         return "early stopping" if self.keeper.waited_enough(epoch + 1) or self.model.model.stop_training else "completed"
 
+    def _add_up(self) -> None:
+        """Makes the metrics those of all workers, each of which has seen its part of every batch."""
+        if self.workers.count > 1:
+            variables = [variable for metric in self.objective.metrics for variable in metric.variables]
+            for variable, value in zip(variables, self.workers.total([one.numpy() for one in variables]), strict=True):
+                variable.assign(value)
+
     def _room(self) -> int:
         return self.recorder.room if self.recorder is not None else NO_END
 
     def _after(self, steps: int) -> None:
-        """After a call of so many steps: a checkpoint where one is due, or the process is asked to end."""
-        if self.recorder is not None and not self.interrupt.terminated:
-            self.recorder.passed(steps, self.state)
-        elif self.interrupt.terminated:
-            if self.recorder is not None:
-                self.recorder.write(self.state(), wait=True)
+        """After a call of so many steps: a checkpoint where one is due, or the process is asked to end; for all workers."""
+        due = self.recorder is not None and self.recorder.passed(steps)
+        asked = self.workers.most([due, self.interrupt.wanted, self.interrupt.terminated])
+        due, self.interrupt.wanted, self.interrupt.terminated = (bool(value) for value in asked)
+        if self.recorder is not None and (due or self.interrupt.terminated):
+            self.recorder.write(self.state(), wait=self.interrupt.terminated)
+        if self.interrupt.terminated:
             raise Terminated
 
     # --- where it is --------------------------------------------------------------------------------------------------
@@ -191,6 +202,8 @@ class _Loop:
     def state(self) -> State:
         """Where the phase is, between two steps; all but the model's own variables."""
         arrays = {name: np.asarray(variable.numpy()) for name, variable in self._variables().items()}
+        seen = [name for name in arrays if name.startswith("metric/")]
+        arrays |= dict(zip(seen, self.workers.total([arrays[name] for name in seen]), strict=True))
         arrays |= {f"kept/{place}": value for place, value in enumerate(self.keeper.values)}
         about = {
             "losses": list(self.passes.losses),
@@ -204,6 +217,9 @@ class _Loop:
         """Puts the phase where it was."""
         kept = state.under("kept/")
         assign(self._variables(), {name: value for name, value in state.arrays.items() if not name.startswith("kept/")})
+        if not self.workers.is_chief:  # what all had seen is counted once
+            for metric in self.objective.metrics:
+                metric.reset_state()
         self.keeper.values = [kept[str(place)] for place in range(len(kept))]
         about = state.about
         self.passes.losses, self.history = list(about["losses"]), list(about["history"])

@@ -18,6 +18,10 @@ from tfl.data.examples import Columns, Examples
 from tfl.data.lengths import batches_by_length, padded_lengths
 from tfl.data.text import tokenize
 from tfl.lazy import tf
+from tfl.share import Share, split, weights
+
+Batched = Callable[[Any], Any]
+"""From a data set of examples to one of batches."""
 
 
 def stream_seed(*parts: int) -> int:
@@ -51,18 +55,35 @@ class Batches:
         incomplete = rest >= self.replicas or (rest > 0 and not self.training)
         return whole + int(incomplete and not self.drop_remainder)
 
-    def epoch(self, epoch: int = 0, skip: int = 0) -> tf.data.Dataset:
-        """The batches of an epoch from batch number `skip` on, as an uninterrupted epoch would have gone on."""
+    def epoch(self, epoch: int = 0, skip: int = 0, share: Share | None = None) -> tf.data.Dataset:
+        """The batches of an epoch from batch number `skip` on, as an uninterrupted epoch would have gone on.
+
+        With a `share`, the parts of some replicas in place of whole batches, one replica's after the other's.
+        """
         shuffle = stream_seed(self.seed, epoch) if self.training else None
         data = self._shared_out(self._examples(shuffle, skip * self.batch_size), skip)
-        data = self._batch(data, epoch).map(_with_share, num_parallel_calls=tf.data.AUTOTUNE)
+        if share is None:
+            data = self._batch(data, epoch, lambda rows: rows.batch(self.batch_size, drop_remainder=self.drop_remainder))
+            data = data.map(_with_share, num_parallel_calls=tf.data.AUTOTUNE)
+        else:
+            sizes = self._sizes()[skip:]
+            data = self._batch(share.elements(data, sizes), epoch, lambda rows: share.batched(rows, sizes))
+            counts = tf.data.Dataset.from_tensor_slices(weights(np.repeat(sizes, share.count).tolist()))
+            data = tf.data.Dataset.zip(data, counts).map(_weighted)
         options = tf.data.Options()
         options.deterministic = True
         return data.with_options(options).prefetch(tf.data.AUTOTUNE)
 
+    def _sizes(self) -> list[int]:
+        """Rows of each batch of an epoch."""
+        count, size = len(self), self.batch_size
+        rest = len(self.examples) - size * (count - 1)
+        return [size] * (count - 1) + [min(max(rest, self.replicas), size)] if count else []
+
     def in_order(self, view: int | None = None) -> tf.data.Dataset:
         """The batches in the order of the examples; with `view`, each example as it is augmented in that epoch."""
-        data = replace(self, training=view is not None)._batch(self.examples.dataset(), view or 0)
+        one = replace(self, training=view is not None)
+        data = one._batch(self.examples.dataset(), view or 0, lambda rows: rows.batch(self.batch_size))
         options = tf.data.Options()
         options.deterministic = True
         return data.with_options(options).prefetch(tf.data.AUTOTUNE)
@@ -79,7 +100,7 @@ class Batches:
     def _examples(self, shuffle_seed: int | None, skip: int) -> tf.data.Dataset:
         return self.examples.dataset(shuffle_seed=shuffle_seed, skip=skip)
 
-    def _batch(self, data: tf.data.Dataset, epoch: int) -> tf.data.Dataset:
+    def _batch(self, data: tf.data.Dataset, epoch: int, batched: Batched) -> tf.data.Dataset:
         raise NotImplementedError
 
 
@@ -102,7 +123,7 @@ class ImageBatches(Batches):
         with tf.init_scope(), tf.device("CPU:0"):
             return tf.constant(augmentation.example_numbers(self.examples.digests))
 
-    def _batch(self, data: tf.data.Dataset, epoch: int) -> tf.data.Dataset:
+    def _batch(self, data: tf.data.Dataset, epoch: int, batched: Batched) -> tf.data.Dataset:
         augment = self.augment if self.training else None
         numbers = self._numbers if augment is not None else None
 
@@ -119,8 +140,7 @@ class ImageBatches(Batches):
                 batch = augmentation.mix(batch, seed, augment)
             return {**batch, "image": self.preprocess(batch["image"])}
 
-        data = data.map(one, num_parallel_calls=tf.data.AUTOTUNE)
-        data = data.batch(self.batch_size, drop_remainder=self.drop_remainder)
+        data = batched(data.map(one, num_parallel_calls=tf.data.AUTOTUNE))
         return data.map(whole, num_parallel_calls=tf.data.AUTOTUNE)
 
 
@@ -146,9 +166,9 @@ class TextBatches(Batches):
         """Batches an epoch; the same number in each."""
         return len(self._positions(0))
 
-    def epoch(self, epoch: int = 0, skip: int = 0) -> tf.data.Dataset:
-        """The batches of an epoch from batch number `skip` on, as an uninterrupted epoch would have gone on."""
-        return self._dataset(self._positions(epoch)[skip:])
+    def epoch(self, epoch: int = 0, skip: int = 0, share: Share | None = None) -> tf.data.Dataset:
+        """As in `Batches`; a part is padded to the length of the whole batch."""
+        return self._dataset(self._positions(epoch)[skip:], share)
 
     def in_order(self, view: int | None = None) -> tf.data.Dataset:
         """The batches of `batch_size` in the order of the examples; texts are the same in every view."""
@@ -186,24 +206,26 @@ class TextBatches(Batches):
             drop_remainder=self.drop_remainder,
         )
 
-    def _dataset(self, batches: list[np.ndarray]) -> tf.data.Dataset:
+    def _dataset(self, batches: list[np.ndarray], share: Share | None = None) -> tf.data.Dataset:
         """The examples at the positions of each of `batches`, gathered and padded batch by batch."""
         pads, examples = self.pad_values, self.examples
-        rows = self.batch_size if self.drop_remainder and self.max_tokens is None else None
+        rows = self.batch_size if self.drop_remainder and self.max_tokens is None and share is None else None
+        own = split(batches, share)
 
-        def gather(positions: Any, length: Any) -> dict[str, Any]:
+        def gather(positions: Any, length: Any, weight: Any) -> dict[str, Any]:
             batch = examples.gathered(tf.ensure_shape(positions, [rows]))
             for name, pad in pads.items():
                 padded = batch[name].to_tensor(pad, shape=tf.stack([-1, length]))
                 batch[name] = tf.ensure_shape(padded, [rows, self.length])
-            return _with_share(batch)
+            return _weighted(batch, weight)
 
-        flat = np.concatenate([np.empty(0, np.int64), *batches])
+        flat = np.concatenate([np.empty(0, np.int64), *(part for part, _ in own)])
         with tf.device("CPU:0"):
-            sizes = tf.constant([len(batch) for batch in batches], tf.int64)
+            sizes = tf.constant([len(part) for part, _ in own], tf.int64)
             positions = tf.RaggedTensor.from_row_lengths(flat, sizes)
-            lengths = tf.constant([self._padded[batch].max() for batch in batches], tf.int64)
-        data = tf.data.Dataset.from_tensor_slices((positions, lengths)).map(gather, num_parallel_calls=tf.data.AUTOTUNE)
+            lengths = tf.constant([self._padded[batch].max() for _, batch in own], tf.int64)
+        columns = (positions, lengths, weights([len(batch) for _, batch in own]))
+        data = tf.data.Dataset.from_tensor_slices(columns).map(gather, num_parallel_calls=tf.data.AUTOTUNE)
         options = tf.data.Options()
         options.deterministic = True
         return data.with_options(options).prefetch(tf.data.AUTOTUNE)
@@ -213,8 +235,12 @@ class TextBatches(Batches):
 class StringBatches(Batches):
     """Batches of texts as they are, for a backbone that has its tokeniser inside."""
 
-    def _batch(self, data: tf.data.Dataset, epoch: int) -> tf.data.Dataset:
-        return data.batch(self.batch_size, drop_remainder=self.drop_remainder)
+    def _batch(self, data: tf.data.Dataset, epoch: int, batched: Batched) -> tf.data.Dataset:
+        return batched(data)
+
+
+def _weighted(batch: Mapping[str, Any], weight: Any) -> dict[str, Any]:
+    return {**batch, "share": tf.fill([tf.shape(batch["index"])[0]], weight)}
 
 
 def _with_share(batch: Mapping[str, Any]) -> dict[str, Any]:

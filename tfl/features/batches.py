@@ -16,6 +16,7 @@ from tfl.data.pipeline import Batches, stream_seed
 from tfl.features.shard import Shard, numpy_dtype
 from tfl.features.store import Entry, Place
 from tfl.lazy import tf
+from tfl.share import Share, split, weights
 
 OPEN_FILES = 128
 """Shards that a process holds open."""
@@ -66,20 +67,20 @@ class FeatureBatches(Batches):
         tokens = sum(len(batch) * int(self.lengths[batch].max()) for batch in batches)
         return 1 - sum(int(self.lengths[batch].sum()) for batch in batches) / max(tokens, 1)
 
-    def epoch(self, epoch: int = 0, skip: int = 0) -> tf.data.Dataset:
-        """The batches of an epoch from batch number `skip` on, as an uninterrupted epoch would have gone on."""
-        return self._dataset(epoch, skip) if self.training or skip else self._in_order
+    def epoch(self, epoch: int = 0, skip: int = 0, share: Share | None = None) -> tf.data.Dataset:
+        """As in `Batches`."""
+        return self._dataset(epoch, skip, share) if self.training or skip or share else self._in_order
 
     @cached_property
     def _in_order(self) -> tf.data.Dataset:
         """The batches of every epoch of examples that are not trained on."""
-        return self._dataset(0, 0)
+        return self._dataset(0, 0, None)
 
-    def _dataset(self, epoch: int, skip: int) -> tf.data.Dataset:
-        positions = self._positions(epoch)[skip:]
-        splits = np.cumsum([0, *map(len, positions)])
-        flat = np.concatenate(positions) if positions else np.empty(0, np.int64)
-        data = tf.data.Dataset.from_tensor_slices(tf.RaggedTensor.from_row_splits(flat, splits))
+    def _dataset(self, epoch: int, skip: int, share: Share | None) -> tf.data.Dataset:
+        own = split(self._positions(epoch)[skip:], share)
+        flat = np.concatenate([np.empty(0, np.int64), *(part for part, _ in own)])
+        parts = tf.RaggedTensor.from_row_splits(flat, np.cumsum([0, *(len(part) for part, _ in own)]))
+        data = tf.data.Dataset.from_tensor_slices((parts, weights([len(batch) for _, batch in own])))
         options = tf.data.Options()
         options.deterministic = True
         read = self._readers[epoch % len(self.views)]
@@ -93,12 +94,11 @@ class FeatureBatches(Batches):
         def reader(view: View) -> Any:
             rows = Reader(view, self.lengths, self.dtypes)
 
-            def batch(index: Any) -> dict[str, Any]:
-                size = tf.shape(index)[0]
-                values = {**rows.tensors(index), "index": index, "share": tf.fill([size], 1.0 / tf.cast(size, tf.float32))}
+            def batch(index: Any, weight: Any) -> dict[str, Any]:
+                values = {**rows.tensors(index), "index": index, "share": tf.fill([tf.shape(index)[0]], weight)}
                 return values if labels is None else {**values, "label": tf.gather(labels, index)}
 
-            return tf.function(batch, [tf.TensorSpec([None], tf.int64)], autograph=False)
+            return tf.function(batch, [tf.TensorSpec([None], tf.int64), tf.TensorSpec([], tf.float32)], autograph=False)
 
         return [reader(view) for view in self.views]
 

@@ -12,6 +12,7 @@ from typing import Any
 from tfl.backbones.blocks import Block
 from tfl.cut import Cut
 from tfl.data.pipeline import Batches, ImageBatches
+from tfl.distribute import Workers, alone
 from tfl.features.config import Features
 from tfl.features.fill import Filled
 from tfl.features.frontier import Frontier, frontiers
@@ -60,11 +61,14 @@ class Extractor:
         say: Callable[[str], None],
         progress: Progress = lambda what, total: contextlib.nullcontext(lambda count: None),
         stop: Callable[[], bool] = lambda: False,
+        workers: Workers | None = None,
     ) -> None:
+        """`workers`: those that extract together; each computes its part of what is not there."""
         self.config = config or Features()
         self.off = config is None
         self.store = Store(Path(self.config.directory).expanduser() if self.config.directory else None, self.config.disk_budget)
         self.say, self.progress, self.stop = say, progress, stop
+        self.workers = workers or alone()
         self._rows: weakref.WeakKeyDictionary[Any, dict[bool, Rows]] = weakref.WeakKeyDictionary()
         self._finished: list[Job] = []
 
@@ -76,9 +80,10 @@ class Extractor:
             job, why = self.plan(request)
             if job is None:
                 return _as_it_is(request, why)
-            self.store.make_room(job.needed())
+            if self.workers.is_chief:
+                self.store.make_room(job.needed())
             filled = job.fill(self.say, self.progress, self.stop)
-            if self.stop() and job.missing():
+            if not self.workers.agree(not (self.stop() and job.missing())):
                 return _as_it_is(request, "interrupted")
             self._finished = [*self._finished[1 - REMEMBERED :], job]
             return self._done(job, filled)
@@ -102,7 +107,7 @@ class Extractor:
             found = frontier.problem() or ("" if frontier.worth_it() else "what is frozen is computed faster than it is read")
             if not found:
                 job = self._job(frontier, request)
-                if self.store.fits(job.needed()):
+                if self.workers.agree(self.store.fits(job.needed())):
                     return job, ""
                 found = (
                     f"features: the activations of {frontier.name} would take {size(job.needed())}, and the store may have "
@@ -133,6 +138,7 @@ class Extractor:
             rows,
             views=request.views,
             exact=request.exact,
+            workers=self.workers,
             backbone=request.backbone,
             below=max(below, key=lambda job: len(job.frontier.part.nodes), default=None),
         )

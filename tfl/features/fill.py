@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tfl.config import UserError
+from tfl.distribute import Workers
 from tfl.features.engine import Engine
 from tfl.features.frontier import Frontier
 from tfl.features.rows import Rows
@@ -33,6 +35,9 @@ class Filled:
     """That they take on disk."""
     seconds: float = 0.0
 
+    def __add__(self, other: Filled) -> Filled:
+        return Filled(self.computed + other.computed, self.bytes + other.bytes, self.seconds + other.seconds)
+
 
 def fill(
     entry: Entry,
@@ -41,27 +46,26 @@ def fill(
     feed: Callable[[list[np.ndarray]], Iterator[list[Any]]],
     engine: Callable[[list[Any]], Engine],
     *,
+    workers: Workers,
     dtype: str,
     say: Callable[[str], None],
     advance: Callable[[int], None],
     stop: Callable[[], bool],
 ) -> Filled:
-    """Computes what of `rows` is not in `entry`, and writes it. Raises `OSError` where the disk is full.
+    """Computes what of `rows` is not in `entry`, each of the `workers` its part, and writes it. Raises `OSError` where the
+    disk is full.
 
     `feed` gives the tensors for each batch of a plan; `engine` makes, from those of the first, what runs on them.
     `advance` is told how many rows were finished; when `stop` says so, the filling ends after the shard it is at.
     """
     done = Filled()
-    if not (entry.find(rows.ids).shard < 0).any():
-        return done
     started = time.perf_counter()
     told = "features: another process computes them; waiting for it"
-    with entry.filling(lambda: say(told), stop) as mine, _plain_graphs():
-        if not mine:
-            return done
+    with _filling(entry, workers, lambda: say(told), stop) as mine, _plain_graphs():
         ids, first = np.unique(rows.ids, return_index=True)  # the same example twice is one row
         missing = np.sort(first[entry.find(ids).shard < 0])
-        plan = rows.plan(missing)
+        workers.wait()  # all have seen what is there before anybody writes
+        plan = rows.plan(np.array_split(missing, workers.count)[workers.index]) if mine else []
         batches = feed(plan)
         run: Engine | None = None
         for shard in _shards(plan, rows, frontier, dtype):
@@ -80,6 +84,26 @@ def fill(
             advance(len(positions))
     done.seconds = time.perf_counter() - started
     return done
+
+
+@contextlib.contextmanager
+def _filling(entry: Entry, workers: Workers, wait: Callable[[], None], stop: Callable[[], bool]) -> Iterator[bool]:
+    """Within this context nobody but these workers fills the entry. Yields whether that is so; it is not where `stop` said
+    so while it waited. Raises `OSError` on all workers where it is raised on one.
+    """
+    with entry.filling(wait, stop) if workers.is_chief else contextlib.nullcontext(True) as mine:
+        mine = workers.agree(mine)
+        if not workers.is_chief:
+            entry.open()
+        failed: OSError | None = None
+        try:
+            yield mine
+        except OSError as error:
+            failed = error
+        if not workers.agree(failed is None):
+            raise failed or OSError(errno.EIO, "another worker could not write")
+    if not workers.is_chief:
+        entry.refresh()
 
 
 @contextlib.contextmanager

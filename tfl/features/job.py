@@ -12,6 +12,7 @@ import numpy as np
 from tfl.cut import Part
 from tfl.data.examples import Columns
 from tfl.data.pipeline import Batches
+from tfl.distribute import Workers, alone
 from tfl.features import engine as engines
 from tfl.features import key
 from tfl.features.batches import FeatureBatches, Reader, View
@@ -46,10 +47,11 @@ class Job:
         *,
         views: int | None,
         exact: bool,
+        workers: Workers,
         backbone: str = "",
         below: Job | None = None,
     ) -> None:
-        self.backbone, self._below = backbone, below
+        self.backbone, self._below, self.workers = backbone, below, workers
         self.config, self.store, self.frontier, self.streams, self.rows = config, store, frontier, streams, rows
         self.of_part = key.of_part(frontier.part)
         self.views: dict[str, list[int | None]] = {
@@ -65,6 +67,8 @@ class Job:
         wanted = "tensorflow" if exact else engines.choose(self.config.engine)
         if wanted == "tensorflow" or self.config.engine != "auto":
             return wanted
+        if self.workers.count > 1:  # each would have to come to the same choice
+            return "tensorflow"
         missing = {}
         for engine in ("tensorflow", wanted):
             self.engine = engine
@@ -133,7 +137,7 @@ class Job:
         if entry.damaged:
             say(f"features: {entry.damaged} damaged files found in {entry.folder}; what they held is computed again")
             entry.damaged = 0
-        missing = int((entry.find(rows.ids).shard < 0).sum())
+        missing = int(self.workers.most([(entry.find(rows.ids).shard < 0).sum()])[0])
         if not missing:
             return Filled()
         below = self._rows_below(rows, view)
@@ -149,7 +153,11 @@ class Job:
             return self._run(part, say, tensors)
 
         with progress("features", missing) as advance:
-            return fill(entry, self.frontier, rows, feed, run, dtype=dtype, say=say, advance=advance, stop=stop)
+            common: dict[str, Any] = {"dtype": dtype, "say": say, "advance": advance, "stop": stop}
+            filled = fill(entry, self.frontier, rows, feed, run, workers=self.workers, **common)
+            if self.workers.count > 1 and (entry.find(rows.ids).shard < 0).any():  # they do not share a store
+                filled += fill(entry, self.frontier, rows, feed, run, workers=alone(), **common)
+            return filled
 
     def _rows_below(self, rows: Rows, view: int | None) -> Reader | None:
         """The same rows at a lower cut, to go on from in place of the images or texts; None where they are not there.

@@ -62,6 +62,11 @@ class Entry:
             self._open()
         self.refresh()
 
+    def open(self) -> None:
+        """Makes the folder, where there is none, and takes in what is there; nobody clears it from now on."""
+        self._open()
+        self.refresh()
+
     def _open(self) -> None:
         while self._use is None or os.fstat(self._use.fileno()).st_nlink == 0:  # somebody cleared the folder just now
             self.folder.mkdir(parents=True, exist_ok=True)

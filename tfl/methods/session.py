@@ -13,7 +13,7 @@ import numpy as np
 
 from tfl import distribute, evaluate, models, predict
 from tfl.checkpoint import Checkpoints
-from tfl.config import dump, plain
+from tfl.config import UserError, dump, plain
 from tfl.cut import cut
 from tfl.data.examples import Columns, Examples
 from tfl.data.pipeline import Batches, prepare, stream_seed
@@ -25,7 +25,7 @@ from tfl.methods.course import Course, Part
 from tfl.methods.facts import describe_data, hardware, versions
 from tfl.phases import Phase, in_words
 from tfl.report import PhaseReport, Report
-from tfl.run import CONFIG, PREDICTIONS, Facts, Run, free_directory, save
+from tfl.run import CONFIG, PREDICTIONS, Facts, Run, free_directory, load, save
 from tfl.tasks import Task
 
 
@@ -35,11 +35,10 @@ class Session:
     def __init__(self, config: Any, out: str | Path | None) -> None:
         from rich.console import Console
 
-        self.config, self.directory = config, free_directory(out, config)
+        self.config, self._out, self.directory = config, out, free_directory(out, config)
         self.console = Console(soft_wrap=True)
         self.seconds: dict[str, float] = {}
         self.interrupt = Interrupt()
-        self.extractor = Extractor(config.features, say=self.say, progress=self._progress, stop=lambda: self.interrupt.stopping)
         self._tokenised: weakref.WeakKeyDictionary[Examples, Columns] = weakref.WeakKeyDictionary()
         self.course = Course()
         self._epochs = 0
@@ -47,21 +46,36 @@ class Session:
     def __enter__(self) -> Session:
         from tfl.lazy import keras, tf
 
+        self.strategy = distribute.strategy(self.config.distribute)  # first: a cluster is joined before anything is computed
+        self.workers = distribute.workers(self.strategy)
+        if self.workers.count > 1 and self._out is None:
+            raise UserError("--out: workers that train together write one run; name its directory")
+        self.extractor = Extractor(
+            self.config.features,
+            say=self.say,
+            progress=self._progress,
+            stop=lambda: self.interrupt.stopping,
+            workers=self.workers,
+        )
         keras.utils.set_random_seed(self.config.seed)
         if self.config.deterministic:
             tf.config.experimental.enable_op_determinism()
         # TensorFlow's rewriting of sums and products goes through hash tables, whose order changes with each process.
         tf.config.optimizer.set_experimental_options({"arithmetic_optimization": not self.config.deterministic})
-        self.strategy = distribute.strategy(self.config.distribute)
         self._policy = keras.config.dtype_policy()
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         from tfl.lazy import keras
 
         keras.config.set_dtype_policy(self._policy)
         if self.course.checkpoints is not None:
             self.course.checkpoints.release()
+        if self.workers.count > 1 and distribute.lost(error):
+            raise distribute.WorkerLost(
+                f"another worker is gone ({str(error).splitlines()[0]}); start all of them again with the same command, and "
+                f"{self.directory} goes on from its last checkpoint"
+            ) from error
 
     def stage(self, name: str, call: Callable[..., Any], *args: Any) -> Any:
         """`call(*args)`, its seconds counted for the stage `name`."""
@@ -95,13 +109,19 @@ class Session:
     def start(self, config: Any, splits: Splits) -> None:
         """Makes the run's directory and keeps the resolved config in it, or goes on with the unfinished run that it holds."""
         self.config = config
-        self.directory.mkdir(parents=True, exist_ok=True)
+        self.workers.wait()  # all have seen what the directory held
+        if self.workers.is_chief:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        self.workers.wait()
         if config.checkpoints is not None:
-            checkpoints = Checkpoints(self.directory / "checkpoints", config.checkpoints, self.say)
+            folder = self.directory / "checkpoints"
+            checkpoints = Checkpoints(folder, config.checkpoints, self.say, writes=self.workers.is_chief)
             self.course = Course(checkpoints, splits.fingerprint)
             if told := self.course.go_on(config, self.directory):
                 self.say(told)
-        (self.directory / CONFIG).write_text(dump(config), encoding="utf-8")
+        self.workers.wait()  # all have read what is there
+        if self.workers.is_chief:
+            (self.directory / CONFIG).write_text(dump(config), encoding="utf-8")
 
     def batches(
         self, backbone: Any, examples: Examples, training: bool = False, number: int = 0, exact: bool = False
@@ -138,6 +158,7 @@ class Session:
         """Makes trainable what `phase` declares; adapters are variables, which the strategy has to own."""
         with self.strategy.scope():
             models.set_trainable(model, backbone, phase.trainable, phase.batch_norm)
+        models.synchronize(model, self.strategy.num_replicas_in_sync)
 
     def phase(
         self,
@@ -161,6 +182,9 @@ class Session:
         loop, before = part.loop()
         before = before or models.snapshot(model)
         recorder = part.recorder(model, before)
+        self.interrupt.wanted, self.interrupt.terminated = (
+            bool(asked) for asked in self.workers.most([self.interrupt.wanted, self.interrupt.terminated])
+        )
         if self.interrupt.terminated:  # while something was extracted
             if recorder is not None:
                 recorder.write(loop, wait=True)
@@ -238,10 +262,8 @@ class Session:
         from tfl.progress import ProgressBar, TensorBoard
 
         title = f"phase {number + 1}/{len(self.config.phases)} {in_words(phase.trainable)}"
-        return [
-            ProgressBar(title, phase.epochs, len(stream), self.console),
-            TensorBoard(self.directory / "logs", self._epochs),
-        ]
+        bar = ProgressBar(title, phase.epochs, len(stream), self.console)
+        return [bar, TensorBoard(self.directory / "logs", self._epochs)] if self.workers.is_chief else [bar]
 
     def evaluate(
         self, model: Any, made: Mapping[str, Task], backbone: Any, splits: Splits
@@ -273,7 +295,7 @@ class Session:
         results: dict[str, Any],
         folds: dict[str, Any] | None,
     ) -> Run:
-        """Writes the run and returns it."""
+        """Writes the run and returns it; of several workers the chief writes, and the others read."""
         report = Report(
             method=config.method,
             config=plain(config),
@@ -290,6 +312,9 @@ class Session:
             versions=versions(),
             hardware=hardware(self.strategy),
         )
+        if not self.workers.is_chief:
+            self.workers.wait()
+            return load(self.directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self._table.to_csv(self.directory / PREDICTIONS, index=False)
         facts = Facts(
@@ -302,4 +327,5 @@ class Session:
         run = save(self.directory, config, model, backbone.preprocess, facts, report)
         if self.course.checkpoints is not None:
             self.course.checkpoints.clear()
+        self.workers.wait()
         return run
