@@ -5,6 +5,10 @@ from __future__ import annotations
 import dataclasses
 import errno
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,7 @@ import pytest
 import tfl
 from tfl import Last, Lora, Phase, checkpoint, sealed
 from tfl.checkpoint import Checkpoints
+from tfl.cli import main
 from tfl.config import UserError
 
 HEAD = Phase(epochs=2, learning_rate=3e-3, early_stopping=2)
@@ -202,3 +207,46 @@ def test_a_full_disk_ends_no_training_and_the_last_good_checkpoint_stays(
     assert [path.name[:6] for path in checkpoints(out)] == ["000002", "000003"]
     monkeypatch.setattr(sealed, "write", real)
     same(whole, run(photos, out, tmp_path / "cache"))
+
+
+def command(photos: Path, out: Path, cache: Path, *more: str) -> list[str]:
+    """`tfl train` on the pictures, slow enough to be caught in the act."""
+    phases = "[{trainable: head, epochs: 2}, {trainable: {last: 2}, epochs: 80, learning_rate: 1.0e-3}]"
+    small = ["backbone.weights=none", "backbone.image_size=32", "data.batch_size=8", f"phases={phases}"]
+    train = [str(photos), "--backbone", "mobilenet_0.25", "--out", str(out), f"features.directory={cache}", *small, *more]
+    return [sys.executable, "-m", "tfl", "train", *train]
+
+
+def test_sigterm_leaves_a_checkpoint_and_says_how_to_go_on(photos: Path, tmp_path: Path) -> None:
+    words = command(photos, tmp_path / "run", tmp_path / "cache", "checkpoints.seconds=null")
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
+        assert started.stdout is not None
+        assert started.stderr is not None
+        for line in started.stdout:
+            if line.startswith("phase 2/2"):
+                break
+        began = time.monotonic()
+        started.send_signal(signal.SIGTERM)
+        assert started.wait(timeout=60) == 143
+        assert time.monotonic() - began < 5
+        assert "the same command goes on from there" in started.stderr.read()
+    assert len(checkpoints(tmp_path / "run")) == 1
+    resumed = subprocess.run([*words, "--resume"], capture_output=True, text=True, check=False)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "going on from a checkpoint: phase 2, epoch" in resumed.stdout
+
+
+def test_there_is_nothing_to_resume(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = command(photos, tmp_path / "run", tmp_path / "cache")[3:]
+    assert main([*words, "--resume"]) == 2
+    assert f"--resume: {tmp_path / 'run'} holds no unfinished run; leave --resume out to begin one" in capsys.readouterr().err
+    assert main([*(word for place, word in enumerate(words) if place not in (4, 5)), "--resume"]) == 2
+    assert "--resume: no unfinished run below runs/ is called folder-mobilenet_0.25-…" in capsys.readouterr().err
+
+
+def test_a_run_killed_at_random_ends_the_same() -> None:
+    program = Path(__file__).resolve().parents[1] / "benchmarks" / "resume.py"
+    done = subprocess.run([sys.executable, program, "--kills", "20"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith("20 kills by SIGKILL")
