@@ -4,7 +4,7 @@
 
 Prints two tables. The first needs no cluster: the numbers that train in each kind of phase, which are what is summed over the
 replicas in every step, 4 bytes each. The second is measured on this machine: MobileNetV2 at 96 px, random weights, a global
-batch of 32, by one process and by several workers in turn, each by `tfl launch`; seconds of a training step, over all epochs of a
+batch of 32, by one process and by several workers in turn, each by `tfl launch`; seconds of a training step, over a whole
 phase. Workers on one machine share its cores, so that what the second one brings here is its cost, not its use.
 """
 

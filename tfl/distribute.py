@@ -14,18 +14,20 @@ from tfl.config import UserError
 from tfl.lazy import keras, tf
 from tfl.share import Share
 
-Name = Literal["auto", "cpu", "gpu", "mirrored", "multi_worker"]
+Name = Literal["auto", "cpu", "gpu", "mirrored", "multi_worker", "tpu"]
 
 
 @functools.cache
 def strategy(name: Name = "auto") -> tf.distribute.Strategy:
     """The strategy called `name`, always the same one (two of them in a process would confuse each other's reductions).
 
-    `auto` takes every worker of the cluster that the process belongs to, or else every GPU there is, or else the CPU. Raises
-    `UserError` where the devices or the cluster that it needs are not there.
+    `auto` takes every worker of the cluster that the process belongs to, or else the TPU that the environment variable
+    TPU_NAME names, or else every GPU there is, or else the CPU. Raises `UserError` where what it needs is not there.
     """
     if name == "multi_worker" or (name == "auto" and _cluster() != "none"):
         return _without_optionals(_multi_worker())
+    if name == "tpu" or (name == "auto" and os.environ.get("TPU_NAME")):
+        return _without_optionals(_tpu())
     gpus = tf.config.list_logical_devices("GPU")
     if name == "gpu" and not gpus:
         raise UserError("distribute: no GPU is visible to TensorFlow; use distribute: cpu (or auto), or check nvidia-smi")
@@ -43,6 +45,33 @@ def _without_optionals(made: tf.distribute.Strategy) -> tf.distribute.Strategy:
     """Without TensorFlow's own handling of ends: every replica gets a part of every batch, and none is read behind the last."""
     made.extended.experimental_enable_get_next_as_optional = False
     return made
+
+
+# --- TPUs -------------------------------------------------------------------------------------------------------------
+
+
+def _tpu() -> tf.distribute.Strategy:
+    """The TPU that TPU_NAME names, or the one of this machine ("local")."""
+    name = os.environ.get("TPU_NAME", "local")
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(name)
+        tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+        return tf.distribute.TPUStrategy(resolver)
+    except Exception as error:  # TensorFlow has a kind of its own for each way in which there is none
+        raise UserError(
+            f"distribute: no TPU was found ({_first_line(error)}). The plain tensorflow package has no TPU operations: install "
+            f"tensorflow-tpu as docs/scaling.md says, and set TPU_NAME where the TPU is not this machine's own"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def needs_static_shapes(made: tf.distribute.Strategy) -> bool:
+    """Whether what trains under the strategy is compiled for one shape."""
+    return isinstance(made, tf.distribute.TPUStrategy)
 
 
 # --- clusters ---------------------------------------------------------------------------------------------------------

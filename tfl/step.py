@@ -52,6 +52,8 @@ class Stepper:
         self.optimizers = [optimizer(phase, group, steps * phase.epochs) for group in self.groups]
         for group, own in zip(self.groups, self.optimizers, strict=True):
             own.build(group.variables)
+            # The step sums all gradients over the replicas at once; Keras would do so again, group by group.
+            getattr(own, "inner_optimizer", own)._all_reduce_sum_gradients = list
         # Every replica assigns the same value to the variables below, so that of any one of them will do.
         self.step = tf.Variable(
             0, dtype=tf.int64, trainable=False, name="step", aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA
@@ -108,18 +110,15 @@ class Stepper:
         return {"loss": loss, **counts}
 
     def _apply(self, gradients: list[Any], replicas: int) -> None:
-        """Clips all gradients together by the norm of their sum over the replicas, and applies each group's own."""
+        """Sums the gradients over the replicas, clips them together by their norm, and applies each group's own."""
         reached = [place for place, gradient in enumerate(gradients) if gradient is not None]
         sums = [tf.convert_to_tensor(gradients[place]) for place in reached]  # those of an embedding are IndexedSlices
-        scaled = keras.config.dtype_policy().compute_dtype == "float16"
-        if self.clip_norm is not None or scaled:
-            if replicas > 1:
-                sums = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, sums)
+        if replicas > 1 and sums:
+            sums = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, sums)
+        if self.clip_norm is not None or keras.config.dtype_policy().compute_dtype == "float16":
             # Where one gradient overflows, clipping makes all of them NaN: every group's loss scale sees the same.
             limit = self.optimizers[0].scale_loss(tf.constant(self.clip_norm or NO_LIMIT))
             sums, _ = tf.clip_by_global_norm(sums, limit)
-            if replicas > 1:  # the optimizer sums over the replicas once more
-                sums = [gradient / replicas for gradient in sums]
         known = dict(zip(reached, sums, strict=True))
         place = 0
         for group, own in zip(self.groups, self.optimizers, strict=True):

@@ -36,10 +36,10 @@ def some_lengths(count: int, seed: int = 0, longest: int = 120) -> np.ndarray:
 def cases() -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
     """Lengths, and arguments of `batches_by_length` for them."""
     random = np.random.default_rng(0)
-    for count, replicas, drop in itertools.product((0, 1, 2, 7, 64, 333, 2000), (1, 2, 3), (False, True)):
+    for count, replicas in itertools.product((0, 1, 2, 7, 64, 333, 2000), (1, 2, 3)):
         lengths = some_lengths(count, int(random.integers(1000)), int(random.integers(4, 200)))
         for max_tokens in (None, 50, int(random.integers(100, 3000))):
-            common = {"max_tokens": max_tokens, "replicas": replicas, "drop_remainder": drop}
+            common = {"max_tokens": max_tokens, "replicas": replicas}
             yield lengths, {"batch_size": int(random.integers(3, 40)), **common}
 
 
@@ -60,12 +60,9 @@ def test_every_text_is_in_one_batch_and_none_is_too_large(seed: int | None) -> N
             assert budget is None or len(batch) <= replicas or len(batch) * padded[batch].max() <= budget
         found = np.sort(np.concatenate([np.empty(0, np.int64), *batches]))
         unique = np.unique(found)
-        assert unique.size == len(lengths) or given["drop_remainder"] or (seed is not None and replicas > 1)
-        left_out = len(lengths) - unique.size
-        assert left_out < (given["batch_size"] if given["drop_remainder"] else replicas)
-        assert found.size == unique.size or (
-            seed is None and not given["drop_remainder"] and found.size - unique.size < replicas
-        )
+        assert unique.size == len(lengths) or (seed is not None and replicas > 1)
+        assert len(lengths) - unique.size < replicas
+        assert found.size == unique.size or (seed is None and found.size - unique.size < replicas)
 
 
 @pytest.mark.usefixtures("narrow")
@@ -90,7 +87,7 @@ def test_by_hand() -> None:
 
     assert found(batch_size=3) == [[0], [2, 4, 5], [1, 3, 6]]
     assert found(batch_size=3, replicas=2) == [[0, 0], [2, 4, 5], [1, 3, 6]]
-    assert found(batch_size=3, drop_remainder=True) == [[2, 4, 5], [1, 3, 6]]
+    assert found(batch_size=3, replicas=3) == [[0, 0, 0], [2, 4, 5], [1, 3, 6]]
     assert found(batch_size=9, max_tokens=24) == [[0, 2, 4, 5], [1, 3], [6]]
     assert found(batch_size=9, max_tokens=24, replicas=2) == [[0, 2, 4], [5, 1], [3, 6]]
     assert [len(batch) for batch in found(batch_size=3, replicas=2, seed=1)] == [3, 3]
@@ -136,7 +133,7 @@ def test_texts_of_any_length_may_be_in_the_batch_that_is_not_full(max_tokens: in
         assert len(np.unique(np.concatenate(smallest))) > 40
     left_out = []
     for seed in range(40):
-        batches = batches_by_length(lengths, 10, max_tokens=max_tokens, seed=seed, drop_remainder=True)
+        batches = batches_by_length(lengths, 10, max_tokens=max_tokens, seed=seed, replicas=4)
         left_out.append(np.setdiff1d(np.arange(103), np.concatenate(batches)))
     assert len(left_out[0]) > 0
     assert len(np.unique(np.concatenate(left_out))) > 20
@@ -198,7 +195,7 @@ def text_batches(lengths: np.ndarray, **fields: Any) -> TextBatches:
 def expected(made: TextBatches, lengths: np.ndarray, epoch: int) -> Iterator[dict[str, np.ndarray]]:
     """The batches of an epoch, row by row."""
     seed = stream_seed(made.seed, epoch) if made.training else None
-    given = {"max_tokens": made.max_tokens, "replicas": made.replicas, "drop_remainder": made.drop_remainder}
+    given = {"max_tokens": made.max_tokens, "replicas": made.replicas}
     padded = padded_lengths(lengths)
     for positions in batches_by_length(lengths, made.batch_size, seed=seed, **given):
         token_ids = np.full((len(positions), max(padded[place] for place in positions)), PADS["token_ids"])
@@ -218,7 +215,6 @@ def expected(made: TextBatches, lengths: np.ndarray, epoch: int) -> Iterator[dic
         {"max_tokens": 90},
         {"training": False},
         {"max_tokens": 90, "training": False, "replicas": 4},
-        {"drop_remainder": True},
     ],
     ids=str,
 )
@@ -252,22 +248,21 @@ def test_texts_without_labels_and_no_texts_at_all() -> None:
     assert (len(empty), list(empty.epoch()), empty.padding()) == (0, [], 0.0)
 
 
-def test_all_padded_to_one_length_in_batches_of_one_size_have_a_static_shape() -> None:
-    made = text_batches(some_lengths(50, longest=30), length=32, drop_remainder=True)
-    assert made.epoch().element_spec["token_ids"].shape == (8, 32)
-    assert {batch["token_ids"].shape for batch in made.epoch().as_numpy_iterator()} == {(8, 32)}
-    assert len(made) == 6
-    few = dataclasses.replace(made, max_tokens=100)
-    assert {batch["token_ids"].shape for batch in few.epoch().as_numpy_iterator()} == {(3, 32)}
-    with pytest.raises(ValueError, match="length: 8 is below the longest"):
-        text_batches(some_lengths(50, longest=30), length=8).padding()
+@pytest.mark.parametrize("training", [True, False])
+def test_static_batches_have_one_shape_and_evaluation_leaves_nothing_out(training: bool) -> None:
+    lengths = some_lengths(50, longest=30)
+    made = text_batches(lengths, static=True, training=training)
+    shape = (8, int(lengths.max()))
+    assert made.epoch().element_spec["token_ids"].shape == shape
+    found = list(made.epoch().as_numpy_iterator())
+    assert {batch["token_ids"].shape for batch in found} == {shape}
+    assert len(found) == len(made) == (6 if training else 7)
+    assert len(np.unique(np.concatenate([batch["index"] for batch in found]))) == (48 if training else 50)
 
 
 def test_in_the_order_of_the_examples() -> None:
     made = text_batches(some_lengths(20))
     assert [batch["index"].numpy().tolist() for batch in made.in_order()] == [[*range(8)], [*range(8, 16)], [*range(16, 20)]]
-    static = dataclasses.replace(made, drop_remainder=True)
-    assert [len(batch["index"]) for batch in static.in_order(view=1)] == [8, 8]
 
 
 def test_padding_by_hand() -> None:
@@ -275,7 +270,7 @@ def test_padding_by_hand() -> None:
     made = text_batches(lengths, batch_size=3, training=False)  # [4], [4, 4, 4], [10, 12, 30]
     assert made.padding() == pytest.approx((20 + 18) / (4 + 12 + 90))
     assert dataclasses.replace(made, max_tokens=24).padding() == pytest.approx(2 / (16 + 24 + 30))  # four 4s; 10, 12; 30
-    assert dataclasses.replace(made, length=32).padding() == pytest.approx(1 - lengths.sum() / (7 * 32))
+    assert dataclasses.replace(made, static=True).padding() == pytest.approx(1 - (lengths.sum() + 2 * 30) / (9 * 30))
 
 
 @pytest.mark.parametrize("fields", [{}, {"max_tokens": 300}, {"training": False, "replicas": 7}], ids=str)

@@ -377,7 +377,7 @@ def test_in_batches_is_the_order_of_columns_with_the_same_seed() -> None:
     assert [len(batch) for batch in in_batches(21, 8, seed=None)] == [8, 8, 5]
     assert [len(batch) for batch in in_batches(17, 8, seed=1, replicas=2)] == [8, 8]
     assert in_batches(17, 8, seed=None, replicas=2)[-1].tolist() == [16, 16]
-    assert [len(batch) for batch in in_batches(21, 8, seed=1, drop_remainder=True)] == [8, 8]
+    assert [len(batch) for batch in in_batches(21, 8, seed=1, replicas=8)] == [8, 8]
 
 
 def test_an_epoch_goes_on_where_it_was_left(tmp_path: Path) -> None:

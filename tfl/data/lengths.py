@@ -29,7 +29,6 @@ def batches_by_length(
     max_tokens: int | None = None,
     seed: int | None = None,
     replicas: int = 1,
-    drop_remainder: bool = False,
 ) -> list[np.ndarray]:
     """The positions of `lengths` ([N] int) in the batches of an epoch, each position once.
 
@@ -38,9 +37,8 @@ def batches_by_length(
     and who shares one is drawn anew: texts are sorted by length within windows of a shuffled epoch. Without, they come
     in order of length.
 
-    How many batches there are, and of which sizes, is the same for every seed. At most one is not full. It is left out with
-    `drop_remainder`, or while training where it has fewer rows than `replicas`; otherwise its rows are repeated until each
-    replica has one.
+    How many batches there are, and of which sizes, is the same for every seed. At most one is not full. Where it has fewer
+    rows than `replicas`, it is left out while training, and otherwise its rows are repeated until each replica has one.
     """
     random = None if seed is None else np.random.default_rng(seed)
     padded = padded_lengths(lengths)
@@ -68,9 +66,9 @@ def batches_by_length(
     if random is not None:
         dealt = random.permuted(dealt, axis=1)
     batches = [part for window in dealt.T for part in _cut(window, sizes)] + _cut(order[mixed:], last_sizes)
-    if len(incomplete) >= replicas and not drop_remainder:
+    if len(incomplete) >= replicas:
         batches.append(incomplete)
-    elif len(incomplete) and random is None and not drop_remainder:
+    elif len(incomplete) and random is None:
         batches.append(np.resize(incomplete, replicas))
     if random is None:
         return [batch[::-1] for batch in reversed(batches)]

@@ -46,14 +46,19 @@ class Batches:
     replicas: int = 1
     """Devices that share a batch. A last batch that has not one example for each is left out while training, and made up
     with examples that are there already otherwise."""
-    drop_remainder: bool = False
-    """Whether a last batch that is not full is left out (where shapes must be static)."""
+    static: bool = False
+    """Whether all batches have one shape, as a TPU needs it: a last one that is not full is left out while training, and made
+    up otherwise; texts are padded to the longest of the split."""
 
     def __len__(self) -> int:
         """Batches an epoch."""
         whole, rest = divmod(len(self.examples), self.batch_size)
-        incomplete = rest >= self.replicas or (rest > 0 and not self.training)
-        return whole + int(incomplete and not self.drop_remainder)
+        return whole + int(rest >= self._least or (rest > 0 and not self.training))
+
+    @property
+    def _least(self) -> int:
+        """Rows that a batch has at least."""
+        return self.batch_size if self.static else self.replicas
 
     def epoch(self, epoch: int = 0, skip: int = 0, share: Share | None = None) -> tf.data.Dataset:
         """The batches of an epoch from batch number `skip` on, as an uninterrupted epoch would have gone on.
@@ -63,7 +68,7 @@ class Batches:
         shuffle = stream_seed(self.seed, epoch) if self.training else None
         data = self._shared_out(self._examples(shuffle, skip * self.batch_size), skip)
         if share is None:
-            data = self._batch(data, epoch, lambda rows: rows.batch(self.batch_size, drop_remainder=self.drop_remainder))
+            data = self._batch(data, epoch, lambda rows: rows.batch(self.batch_size, drop_remainder=self.static))
             data = data.map(_with_share, num_parallel_calls=tf.data.AUTOTUNE)
         else:
             sizes = self._sizes()[skip:]
@@ -78,7 +83,7 @@ class Batches:
         """Rows of each batch of an epoch."""
         count, size = len(self), self.batch_size
         rest = len(self.examples) - size * (count - 1)
-        return [size] * (count - 1) + [min(max(rest, self.replicas), size)] if count else []
+        return [size] * (count - 1) + [min(max(rest, self._least), size)] if count else []
 
     def in_order(self, view: int | None = None) -> tf.data.Dataset:
         """The batches in the order of the examples; with `view`, each example as it is augmented in that epoch."""
@@ -91,11 +96,11 @@ class Batches:
     def _shared_out(self, data: tf.data.Dataset, skip: int) -> tf.data.Dataset:
         """`data` without a rest that is too small to give each replica an example, or with that rest made up."""
         rest = len(self.examples) % self.batch_size
-        if not 0 < rest < self.replicas:
+        if not 0 < rest < self._least:
             return data
         if self.training:
             return data.take(len(self.examples) - rest - skip * self.batch_size)
-        return data.concatenate(data.take(self.replicas - rest).repeat().take(self.replicas - rest))
+        return data.concatenate(data.take(self._least - rest).repeat().take(self._least - rest))
 
     def _examples(self, shuffle_seed: int | None, skip: int) -> tf.data.Dataset:
         return self.examples.dataset(shuffle_seed=shuffle_seed, skip=skip)
@@ -146,7 +151,7 @@ class ImageBatches(Batches):
 
 @dataclass(frozen=True, kw_only=True)
 class TextBatches(Batches):
-    """Batches of tokenised texts, padded to the longest of each batch (rounded up: `padded_lengths`), or all to `length`.
+    """Batches of tokenised texts, padded to the longest of each batch (rounded up: `padded_lengths`).
 
     Texts of like length share a batch, so that little of it is padding: see `batches_by_length`. With `max_tokens` the
     batches differ in rows. The loss of each is the mean over its examples (`share`), so an example in a batch of few
@@ -155,8 +160,6 @@ class TextBatches(Batches):
 
     examples: Columns
     pad_values: Mapping[str, int | bool]
-    length: int | None = None
-    """Tokens that every batch is padded to; None: the batch's longest, rounded up."""
     max_tokens: int | None = None
     """Tokens in a global batch at most, padding included; None: no bound but `batch_size`."""
     limit: int | None = None
@@ -173,8 +176,7 @@ class TextBatches(Batches):
     def in_order(self, view: int | None = None) -> tf.data.Dataset:
         """The batches of `batch_size` in the order of the examples; texts are the same in every view."""
         count, size = len(self.examples), self.batch_size
-        end = count - count % size if self.drop_remainder else count
-        return self._dataset([np.arange(start, min(start + size, count)) for start in range(0, end, size)])
+        return self._dataset([np.arange(start, min(start + size, count)) for start in range(0, count, size)])
 
     def padding(self, epoch: int = 0) -> float:
         """The share of an epoch's tokens that are padding, 0 to 1."""
@@ -190,33 +192,31 @@ class TextBatches(Batches):
     @cached_property
     def _padded(self) -> np.ndarray:
         """[N] int64: tokens of each text where it is the longest of its batch."""
-        if self.length is None:
-            return padded_lengths(self._lengths)
-        if self._lengths.max(initial=0) > self.length:
-            raise ValueError(f"length: {self.length} is below the longest text's {self._lengths.max()} tokens")
-        return np.full(len(self._lengths), self.length)
+        if self.static:
+            return np.full(len(self._lengths), self._lengths.max(initial=0))
+        return padded_lengths(self._lengths)
 
     def _positions(self, epoch: int) -> list[np.ndarray]:
         return batches_by_length(
-            self._lengths if self.length is None else self._padded,
+            self._padded if self.static else self._lengths,
             self.batch_size,
             max_tokens=self.max_tokens,
             seed=stream_seed(self.seed, epoch) if self.training else None,
-            replicas=self.replicas,
-            drop_remainder=self.drop_remainder,
+            replicas=self._least,
         )
 
     def _dataset(self, batches: list[np.ndarray], share: Share | None = None) -> tf.data.Dataset:
         """The examples at the positions of each of `batches`, gathered and padded batch by batch."""
         pads, examples = self.pad_values, self.examples
-        rows = self.batch_size if self.drop_remainder and self.max_tokens is None and share is None else None
+        rows = self.batch_size if self.static and share is None else None
+        length_of_all = int(self._lengths.max(initial=0)) if self.static else None
         own = split(batches, share)
 
         def gather(positions: Any, length: Any, weight: Any) -> dict[str, Any]:
             batch = examples.gathered(tf.ensure_shape(positions, [rows]))
             for name, pad in pads.items():
                 padded = batch[name].to_tensor(pad, shape=tf.stack([-1, length]))
-                batch[name] = tf.ensure_shape(padded, [rows, self.length])
+                batch[name] = tf.ensure_shape(padded, [rows, length_of_all])
             return _weighted(batch, weight)
 
         flat = np.concatenate([np.empty(0, np.int64), *(part for part, _ in own)])
@@ -267,6 +267,7 @@ def prepare(
     seed: int = 0,
     augment: Augment | None = None,
     replicas: int = 1,
+    static: bool = False,
     reduced: bool = False,
     max_tokens: int | None = None,
 ) -> Batches:
@@ -274,7 +275,13 @@ def prepare(
     unless the backbone does it (its preprocess then pads nothing). `reduced`: as in `ImageBatches`; `max_tokens`: as in
     `TextBatches`."""
     check_max_tokens(max_tokens, preprocess, modality)
-    common: dict[str, Any] = {"batch_size": batch_size, "training": training, "seed": seed, "replicas": replicas}
+    common: dict[str, Any] = {
+        "batch_size": batch_size,
+        "training": training,
+        "seed": seed,
+        "replicas": replicas,
+        "static": static,
+    }
     if modality == "text" and not preprocess.pad_values:
         if "text_pair" in examples.dataset().element_spec:
             raise UserError("text_pair: this backbone reads one text; for pairs take one that is given tokens (minilm, bert)")

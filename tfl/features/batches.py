@@ -92,7 +92,8 @@ class FeatureBatches(Batches):
         labels = self.examples.labels
 
         def reader(view: View) -> Any:
-            rows = Reader(view, self.lengths, self.dtypes)
+            lengths = self.lengths
+            rows = Reader(view, lengths, self.dtypes, int(lengths.max()) if self.static and lengths is not None else None)
 
             def batch(index: Any, weight: Any) -> dict[str, Any]:
                 values = {**rows.tensors(index), "index": index, "share": tf.fill([tf.shape(index)[0]], weight)}
@@ -104,23 +105,22 @@ class FeatureBatches(Batches):
 
     def _positions(self, epoch: int) -> list[np.ndarray]:
         seed = stream_seed(self.seed, epoch) if self.training else None
-        common: dict[str, Any] = {"seed": seed, "replicas": self.replicas, "drop_remainder": self.drop_remainder}
+        common: dict[str, Any] = {"seed": seed, "replicas": self._least}
         lengths = self.lengths
         if lengths is not None:
+            lengths = np.full_like(lengths, lengths.max(initial=0)) if self.static else lengths
             return batches_by_length(lengths, self.batch_size, max_tokens=self.max_tokens, **common)
         return in_batches(len(self.examples), self.batch_size, **common)
 
 
-def in_batches(
-    count: int, batch_size: int, *, seed: int | None, replicas: int = 1, drop_remainder: bool = False
-) -> list[np.ndarray]:
+def in_batches(count: int, batch_size: int, *, seed: int | None, replicas: int = 1) -> list[np.ndarray]:
     """The positions of `count` examples in the batches of an epoch, in random order where there is a `seed`.
 
     A last batch that has not one example for each replica is left out while training, and made up otherwise.
     """
     order = np.arange(count) if seed is None else np.random.default_rng(seed).permutation(count)
     batches = [order[start : start + batch_size] for start in range(0, count, batch_size)]
-    if batches and len(batches[-1]) < batch_size and (drop_remainder or (seed is not None and len(batches[-1]) < replicas)):
+    if batches and seed is not None and len(batches[-1]) < replicas:
         batches.pop()
     elif batches and len(batches[-1]) < replicas:
         batches[-1] = np.resize(batches[-1], replicas)
@@ -130,8 +130,9 @@ def in_batches(
 class Reader:
     """Reads rows out of shards, by position in the split."""
 
-    def __init__(self, view: View, lengths: np.ndarray | None, dtypes: Sequence[str]) -> None:
-        self._view, self._lengths, self._dtypes = view, lengths, dtypes
+    def __init__(self, view: View, lengths: np.ndarray | None, dtypes: Sequence[str], length: int | None = None) -> None:
+        """`length`: that all texts are padded to; None: the longest of each batch."""
+        self._view, self._lengths, self._dtypes, self._length = view, lengths, dtypes, length
         used = [view.shards[number] for number in np.unique(view.place.shard)]
         if len({part.form for part in used}) > 1:
             raise OSError(f"the shards in {view.entry.folder} do not agree; `tfl cache clear {view.entry.folder.name}`")
@@ -144,7 +145,7 @@ class Reader:
         read = tf.numpy_function(self.read, [index], [tf.as_dtype(name) for name in self._dtypes], stateful=False)
         result = {}
         for (name, column), tensor in zip(self._columns.items(), read, strict=True):
-            result[name] = tf.ensure_shape(tensor, [None, *([None] if column.ragged else []), *column.row])
+            result[name] = tf.ensure_shape(tensor, [None, *([self._length] if column.ragged else []), *column.row])
         return result
 
     @cached_property
@@ -161,7 +162,7 @@ class Reader:
         """The rows at `index` of each column, in the order of the columns' names."""
         place = self._view.place
         shards, rows = place.shard[index], place.row[index]
-        longest = int(self._lengths[index].max()) if self._lengths is not None else 0
+        longest = self._length or (int(self._lengths[index].max()) if self._lengths is not None else 0)
         found = []
         for (name, column), dtype in zip(self._columns.items(), self._dtypes, strict=True):
             shape = (len(index), *([longest] if column.ragged else []), *column.row)

@@ -223,7 +223,7 @@ class Job:
             training=batches.training,
             seed=batches.seed,
             replicas=batches.replicas,
-            drop_remainder=batches.drop_remainder,
+            static=batches.static,
             views=tuple(views),
             lengths=rows.lengths if any(self.frontier.ragged) else None,
             max_tokens=getattr(batches, "max_tokens", None),

@@ -143,6 +143,7 @@ class Session:
             seed=stream_seed(config.seed, number),
             augment=config.augment,
             replicas=self.strategy.num_replicas_in_sync,
+            static=distribute.needs_static_shapes(self.strategy),
             max_tokens=config.data.max_tokens,
             reduced=not exact,
         )
