@@ -12,7 +12,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = (
-    ("cli", "__init__", "__main__"),
+    ("__main__",),
+    ("cli", "__init__"),
     ("jobs", "launch"),
     ("studies",),
     ("methods",),

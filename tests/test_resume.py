@@ -84,10 +84,9 @@ def test_a_run_broken_off_anywhere_ends_the_same(photos: Path, tmp_path: Path, f
 
 def test_texts_adapters_and_averages_go_on_too(calls: Path, tiny_bert: Path, tmp_path: Path) -> None:
     options: dict[str, Any] = {
-        "backbone": "bert",
-        "weights": str(tiny_bert),
+        "backbone": str(tiny_bert),
         "task": {"dropout": 0.2},
-        "data": {"batch_size": 16, "max_tokens": 96},
+        "data": {"label": "tone", "batch_size": 16, "max_tokens": 96},
         "phases": [
             Phase(epochs=1),
             Phase(trainable=Lora(lora=2), epochs=2, learning_rate=1e-3, ema=0.8, keep="last"),

@@ -31,7 +31,7 @@ finish = Session.finish
 def watched(self, config, splits, backbone, model, *rest):
     values = [v.numpy() for v in model.variables if "seed_generator" not in v.path]
     np.savez(f"{weights}-{self.workers.index}.npz", *values)
-    print("computed", [phase.features["computed"] for phase in rest[1]])
+    print("computed", [phase.features.get("computed", 0) for phase in rest[1]])
     return finish(self, config, splits, backbone, model, *rest)
 Session.finish = watched
 for job in jobs:
@@ -91,7 +91,7 @@ def images(photos: Path, **fields: Any) -> dict[str, Any]:
 
 def texts(calls: Path, bert: Path, **fields: Any) -> dict[str, Any]:
     phases = [{"trainable": what, **SGD} for what in ("head", {"last": 1}, {"lora": 2}, "all")]
-    data = {"batch_size": 8, "test": 0.17}
+    data = {"label": "tone", "batch_size": 8, "test": 0.17}
     return {"source": str(calls), "backbone": str(bert), "data": data, "task": {"dropout": 0.0}, "phases": phases} | fields
 
 
@@ -111,7 +111,7 @@ def test_two_workers_end_with_the_same_weights_as_one(
     assert difference(*both) == 0
     assert difference(alone, both[0]) < 1e-5
     covers_every_example_once(tmp_path / "2x1")
-    computed = [json.loads(text.split("computed ")[1].splitlines()[0]) for text in told]
+    computed = [json.loads(text.split("\ncomputed ")[1].splitlines()[0]) for text in told]
     assert all(min(parts) > 0 for parts in zip(*computed, strict=True) if sum(parts)), "each computes its part"
 
 

@@ -122,7 +122,7 @@ def test_a_file_that_cannot_be_read_now_is_not_removed(tmp_path: Path, monkeypat
     def refused(path: Path) -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr(shard, "check", refused)
+    monkeypatch.setattr(sealed, "check", refused)
     with pytest.raises(OSError, match="Too many open files"):
         entry(tmp_path)
     assert path.exists()
@@ -133,12 +133,10 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
     put(one, 1)
     there = sorted(os.listdir(one.folder))
 
-    def full(self: Path, data: bytes) -> int:
-        with self.open("wb") as file:
-            file.write(data[:10])
+    def full(self: Path, target: Path) -> Path:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(OSError, match="No space"):
         put(one, 2)
     assert sorted(os.listdir(one.folder)) == there
