@@ -30,8 +30,6 @@ IMAGES: dict[str, Any] = {
     "task": {"dropout": 0.3},
     "phases": [HEAD, TOP],
 }
-STEPS = 4 * 5
-"""Of the whole run: 34 photos in batches of 8."""
 
 
 class Broken(Exception):
@@ -74,7 +72,7 @@ def same(one: tfl.Run, other: tfl.Run) -> None:
 def test_a_run_broken_off_anywhere_ends_the_same(photos: Path, tmp_path: Path, fields: dict[str, Any]) -> None:
     whole = run(photos, tmp_path / "whole", tmp_path / "cache", **fields)
     out = tmp_path / "broken"
-    for steps in (1, 3, 5, 2, 4, 7, 1):  # counted from where it goes on: at the end of epochs, and within them
+    for steps in (1, 3, 5, 2, 3):  # counted from where it goes on: at the end of epochs, and within them
         with pytest.raises(Broken):
             run(photos, out, tmp_path / "cache", steps, **fields)
     found = run(photos, out, tmp_path / "cache", **fields)
