@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import tfl
 from tfl.launch import _free_ports
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -141,3 +142,37 @@ def test_dropout_differs_by_replica_and_weights_do_not(photos: Path, tmp_path: P
     both, _ = trained(job, tmp_path, workers=2)
     assert difference(*both) == 0
     assert difference(alone, both[0]) > 1e-5
+
+
+CLI = "import sys; from tfl.cli import main; sys.exit(main(sys.argv[1:]))"
+
+
+def test_a_worker_that_is_killed_ends_the_others_and_the_cluster_goes_on(photos: Path, tmp_path: Path) -> None:
+    phases = "[{trainable: head, epochs: 40}]"
+    small = ["backbone.weights=none", "backbone.image_size=32", "data.batch_size=8", "augment=null", f"phases={phases}"]
+
+    def words(out: Path) -> list[str]:
+        given = [f"features.directory={tmp_path / 'cache'}", "distribute=multi_worker", "checkpoints.steps=2"]
+        return ["train", str(photos), "--backbone", "mobilenet_0.25", "--out", str(out), *small, *given]
+
+    def pair(out: Path) -> list[subprocess.Popen[str]]:
+        ports = _free_ports(2)
+        return [start(CLI, words(out), ports, index) for index in range(2)]
+
+    whole = pair(tmp_path / "whole")
+    assert [one.communicate(timeout=200)[1] or one.returncode for one in whole] == [0, 0]
+    chief, other = pair(tmp_path / "broken")
+    assert chief.stdout is not None
+    for line in chief.stdout:
+        if line.startswith("phase 1/1 head  epoch 3/40"):
+            break
+    other.kill()
+    told = chief.communicate(timeout=60)[0]
+    assert chief.returncode == 75, told
+    assert "another worker is gone" in told
+    again = pair(tmp_path / "broken")
+    told = [one.communicate(timeout=200)[0] for one in again]
+    assert [one.returncode for one in again] == [0, 0], told
+    assert "going on from a checkpoint: phase 1, epoch" in told[0]
+    one, two = (tfl.load(tmp_path / name).model.get_weights() for name in ("whole", "broken"))
+    assert difference(one, two) == 0
