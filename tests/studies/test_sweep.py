@@ -20,6 +20,7 @@ from tfl.cli import main
 from tfl.config import UserError, read
 from tfl.features import frontier
 from tfl.jobs import config_of
+from tfl.locks import lock
 from tfl.methods import METHODS, finetune
 from tfl.studies import space
 from tfl.studies.journal import Journal, Trial
@@ -271,6 +272,14 @@ def test_a_sweep_that_is_extended_does_not_try_again_what_it_tried(tmp_path: Pat
     assert sorted(trial.values["task.dropout"] for trial in more.trials) == [0.0, 0.3, 0.5]
     with pytest.raises(UserError, match="holds the run of a config that was the best before"):
         run_best(more, config_of)
+
+
+def test_a_sweep_that_another_process_runs_is_left_alone(tmp_path: Path) -> None:
+    tried(tmp_path / "s", trials=1, task__dropout=Choices((0.0,)))
+    with (tmp_path / "s" / ".lock").open("w") as file:
+        assert lock(file, exclusive=True, wait=False)
+        with pytest.raises(UserError, match="another process is running the sweep"):
+            tried(tmp_path / "s", trials=2, task__dropout=Choices((0.0,)))
 
 
 def test_numbers_are_compared_by_their_loss(tiny_bert: Path, tmp_path: Path) -> None:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tfl.config import UserError, dump, plain, read
 from tfl.lazy import tf
+from tfl.locks import lock
 from tfl.methods import finetune
 from tfl.methods.session import Session
-from tfl.run import CONFIG, Run, load
+from tfl.run import CONFIG, Run, is_unfinished, load
 from tfl.studies import space as spaces
 from tfl.studies.bench import Bench
 from tfl.studies.journal import Journal, Trial, optuna
 from tfl.studies.space import Space
 
-ABOUT, JOURNAL, RESULT, BEST = "space.json", "trials.log", "sweep.json", "best.yaml"
+ABOUT, JOURNAL, RESULT, BEST, LOCK = "space.json", "trials.log", "sweep.json", "best.yaml", ".lock"
 SHOWN = 20
 """Trials in the table."""
 
@@ -59,8 +61,7 @@ def sweep(raw: Mapping[str, Any], space: Space, make: Make, *, trials: int = 20,
     seed, first = int(raw.get("seed", 0)), make(spaces.applied(raw, spaces.first(space)))
     folder = Path(out) if out else Path("runs") / f"sweep-{datetime.datetime.now():%Y%m%d-%H%M%S}"
     about = {"config": plain(dict(raw)), "space": spaces.describe(space)}
-    _claim(folder, about)
-    with Session(first, folder / "session") as session, session.interrupt:
+    with _claimed(folder, about), Session(first, folder / "session") as session, session.interrupt:
         bench = Bench(session)
         bench.begin(first)
         journal = Journal(folder / JOURNAL, space, seed, maximize=bench.metric == "accuracy")
@@ -94,8 +95,19 @@ def _tried(bench: Bench, make: Make, raw: Mapping[str, Any], values: dict[str, A
     return Trial(number=number, values=values, seconds=seconds, **vars(outcome))
 
 
+@contextlib.contextmanager
+def _claimed(folder: Path, about: dict[str, Any]) -> Iterator[None]:
+    """Within this context `folder` is that of this sweep, and of no other process. Raises `UserError` where it holds another
+    sweep, or something else.
+    """
+    _claim(folder, about)
+    with (folder / LOCK).open("w") as file:
+        if not lock(file, exclusive=True, wait=False):
+            raise UserError(f"--out: another process is running the sweep in {folder}; wait for it, or name another folder")
+        yield
+
+
 def _claim(folder: Path, about: dict[str, Any]) -> None:
-    """Makes `folder` that of this sweep. Raises `UserError` where it holds another one, or something else."""
     about = json.loads(json.dumps(about, default=str))
     mark = folder / ABOUT
     if mark.is_file():
@@ -128,12 +140,13 @@ def _saved(journal: Journal, metric: str, folder: Path, about: dict[str, Any]) -
 
 
 def run_best(done: Sweep, make: Make) -> Run:
-    """The run of the best config, in the directory `best` of the sweep; the one that is there, if it is that.
+    """The run of the best config, in the directory `best` of the sweep; the one that is there, if it is that, gone on with
+    where it was broken off.
 
     Raises `UserError` where another run is there.
     """
     raw, place = read(done.folder / BEST), done.folder / "best"
-    if not place.exists():
+    if not place.exists() or is_unfinished(place):
         return finetune.run(make(raw), place)
     if (place / CONFIG).is_file() and read(place / CONFIG) == raw:
         return load(place)
