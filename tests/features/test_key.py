@@ -16,6 +16,7 @@ from tfl import models
 from tfl.cut import Part, cut
 from tfl.data.augment import Augment
 from tfl.data.examples import Stream
+from tfl.distribute import alone
 from tfl.features import key
 from tfl.features.config import Features
 from tfl.features.frontier import frontiers
@@ -94,7 +95,7 @@ def entry_key(
     batches = change(tiny.batches(tiny.examples(), augment=Augment(), training=True))
     config = Features(**{"engine": "tensorflow", **fields})
     streams, rows = {"train": batches}, {"train": Rows(batches)}
-    job = Job(config, Store(tmp_path), frontier, streams, rows, views=2, exact=False)
+    job = Job(config, Store(tmp_path), frontier, streams, rows, views=2, exact=False, workers=alone())
     return job.entry(rows["train"], view).folder.name
 
 
