@@ -126,7 +126,7 @@ class Rows:
         columns, pads = batches.examples.inputs, batches.pad_values
         for positions in plan:
             length = int(self._padded(positions)[0])
-            rows = [tf.gather(columns[name], positions).to_tensor(pads[name], [None, length]) for name in names]
+            rows = [tf.gather(columns[name], positions).to_tensor(pads[name], shape=[None, length]) for name in names]
             yield [_filled(tensor, _rows_of(length)) for tensor in rows]
 
 
