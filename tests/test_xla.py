@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.framework import config
 
 from tfl import backbones, distribute, models
 from tfl.cut import cut
@@ -22,6 +24,16 @@ from tfl.training import Supervised
 
 TASKS = {"label": Classification(class_names=("down", "up"), dropout=0.0)}
 SIDES = {"vgg16": 32, "resnet50": 32, "inception_v3": 75}
+
+
+@pytest.fixture(autouse=True)
+def _as_on_a_tpu() -> Iterator[None]:
+    """Without TensorFlow's switch for determinism, which a run on a TPU leaves alone: XLA refuses to pool with it."""
+    was = config.is_op_determinism_enabled()
+    config.disable_op_determinism()
+    yield
+    if was:
+        config.enable_op_determinism()
 
 
 def rows(inputs: dict[str, Any], count: int) -> Columns:

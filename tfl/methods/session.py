@@ -58,7 +58,8 @@ class Session:
             workers=self.workers,
         )
         keras.utils.set_random_seed(self.config.seed)
-        if self.config.deterministic:
+        if self.config.deterministic and not distribute.needs_static_shapes(self.strategy):
+            # (What XLA compiles for a TPU is so anyway, and it refuses some operations where this is asked for.)
             tf.config.experimental.enable_op_determinism()
         # TensorFlow's rewriting of sums and products goes through hash tables, whose order changes with each process.
         tf.config.optimizer.set_experimental_options({"arithmetic_optimization": not self.config.deterministic})
