@@ -40,7 +40,7 @@ class InMemory(Batches):
     made: Any
     """A data set of them."""
 
-    def epoch(self, epoch: int = 0, skip: int = 0) -> Any:
+    def epoch(self, epoch: int = 0, skip: int = 0, share: Any = None) -> Any:
         """The same batches in every epoch."""
         return self.made.skip(skip)
 
