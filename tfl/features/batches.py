@@ -18,8 +18,8 @@ from tfl.features.store import Entry, Place
 from tfl.lazy import tf
 from tfl.share import Share, split, weights
 
-OPEN_FILES = 128
-"""Shards that a process holds open."""
+OPEN_FILES = 512
+"""Shards that a process holds open: those of 100,000 rows, and half of the files that systems let a process open."""
 IN_MEMORY = 64 << 20
 """Bytes of the rows of a split up to which they are held in memory: a batch of pooled features is quicker to gather there
 than to read by a call of Python for each."""
@@ -160,19 +160,18 @@ class Reader:
 
     def read(self, index: np.ndarray) -> list[np.ndarray]:
         """The rows at `index` of each column, in the order of the columns' names."""
-        place = self._view.place
-        shards, rows = place.shard[index], place.row[index]
+        shards, rows = self._view.place.shard[index].tolist(), self._view.place.row[index].tolist()
+        parts = self._view.shards
         longest = self._length or (int(self._lengths[index].max()) if self._lengths is not None else 0)
         found = []
         for (name, column), dtype in zip(self._columns.items(), self._dtypes, strict=True):
             shape = (len(index), *([longest] if column.ragged else []), *column.row)
             values = (np.zeros if column.ragged else np.empty)(shape, numpy_dtype(column.dtype))
-            flat = values.reshape(len(index), -1).view(np.uint8)
+            flat, step = values.reshape(len(index), -1).view(np.uint8), column.step
             for into, number, row in zip(flat, shards, rows, strict=True):
-                part = self._view.shards[number]
-                own, start = part.columns[name], part.starts[row] if column.ragged else row
-                size = own.step * int(part.starts[row + 1] - start if column.ragged else 1)
-                _open(part).read(into[:size], own.offset + int(start) * own.step)
+                part = parts[number]
+                start, end = (int(part.starts[row]), int(part.starts[row + 1])) if column.ragged else (row, row + 1)
+                _open(part).read(into[: step * (end - start)], part.columns[name].offset + start * step)
             found.append(values.astype(numpy_dtype(dtype), copy=False))
         return found
 
