@@ -5,10 +5,10 @@
 Prints one table. The images are those of CIFAR-10, JPEGs of 32 px in TFRecord shards; the second half of 100,000 are the
 first ones mirrored. The backbone is mobilenet_0.25 at 32 px with random weights. Each size has a process of its own and an
 empty store. `data` is reading and checking the shards, `frozen` is computing the frozen features (a part of `training`),
-`epoch` the median of the epochs from the second on. Below the table stands by how much the largest size takes longer than the
-line through the two before it says, and by how much more memory than the size before it. `memory` is the most that the process had; with TensorFlow loaded and
+`epoch` the median of the epochs from the second on. `memory` is the most that the process had; with TensorFlow loaded and
 nothing done it has about 500 MB. `images a second` counts the training examples of all epochs over the whole call. With
-`--repeat`, each size once more in a new process, which finds the store filled.
+`--repeat`, each size once more in a new process, which finds the store filled. A line says by how much the largest size takes
+longer than the line through the two before it, and how much more memory than the size before it.
 """
 
 from __future__ import annotations
@@ -93,7 +93,9 @@ def compare(lines: list[list[Any]]) -> None:
     """Holds the largest size to the line through the two before it."""
     (small, low), (middle, high), (large, found) = ((line[0], line[6]) for line in lines[-3:])
     expected = high + (high - low) / (middle - small) * (large - middle)
-    print(f"{large} images: {found:.1f} s, by the line through {small} and {middle} {expected:.1f} s: {found / expected - 1:+.1%}")
+    print(
+        f"{large} images: {found:.1f} s, by the line through {small} and {middle} {expected:.1f} s: {found / expected - 1:+.1%}"
+    )
     print(f"memory from {middle} to {large} images: {lines[-1][8] / lines[-2][8] - 1:+.1%}")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -67,6 +66,8 @@ class Checkpoints:
         self._writer: threading.Thread | None = None
         self._failed = ""
         self._told = False
+        self.last = ""
+        """What `newest` has read."""
         self._steps, self._since = 0, time.monotonic()
 
     def claim(self) -> None:
@@ -80,10 +81,17 @@ class Checkpoints:
             raise UserError(f"{self.folder}: cannot be written to: {error.strerror}; name another --out") from error
         if not lock(self._lock, exclusive=True, wait=False):
             raise UserError(f"{self.folder.parent}: another process is training this run; wait for it, or end it")
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Removes what a process that was killed while it wrote has left."""
+        for draft in self.folder.glob(f".{'[0-9]' * 6}-*{SUFFIX}.*"):
+            with contextlib.suppress(OSError):
+                draft.unlink()
 
     def files(self) -> list[Path]:
         """The checkpoints that are there, the oldest first."""
-        found = self.folder.glob(f"[!.]*{SUFFIX}") if self.folder.is_dir() else ()
+        found = self.folder.glob(f"{'[0-9]' * 6}-*{SUFFIX}") if self.folder.is_dir() else ()
         return sorted(found, key=lambda path: int(path.name.partition("-")[0]))
 
     def newest(self) -> State | None:
@@ -91,6 +99,7 @@ class Checkpoints:
         for path in reversed(self.files()):
             try:
                 sealed.check(path)
+                self.last = path.stem
                 return _read(path)
             except sealed.Damaged:
                 self.say(f"checkpoints: {path} is damaged; the one before it is used")
@@ -144,14 +153,18 @@ class Checkpoints:
             self._failed = ""
             for path in self.files()[: -self.config.keep]:
                 path.unlink()
-        except OSError as error:
+        except Exception as error:  # a thread has nobody else to tell
             self._failed = _reason(error)
 
     def clear(self) -> None:
         """Removes what is there: the run has ended and is written."""
         self.settle()
         if self.writes:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self._sweep()
+            with contextlib.suppress(OSError):  # it may hold something that is somebody else's
+                for path in [*self.files(), self.folder / LOCK]:
+                    path.unlink(missing_ok=True)
+                self.folder.rmdir()
         self.release()
 
     def release(self) -> None:

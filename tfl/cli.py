@@ -184,6 +184,7 @@ def _train(arguments: argparse.Namespace) -> int:
             from tfl.config import UserError
 
             raise UserError(f"--export: {export} would hold the run, and an export needs a folder of its own; name another")
+    from tfl import distribute
     from tfl.methods import METHODS
     from tfl.report import summary
     from tfl.terminal import console
@@ -191,7 +192,7 @@ def _train(arguments: argparse.Namespace) -> int:
     run = METHODS[config.method].run(config, out)
     console().print(summary(run.report))
     print(f"run: {run.directory}")
-    if export is not None:
+    if export is not None and distribute.workers(distribute.strategy(config.distribute)).is_chief:
         print(f"export: {run.export(export)}")
     return 130 if any(phase.stopped == "interrupted" for phase in run.report.phases) else 0
 

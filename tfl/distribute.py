@@ -80,8 +80,8 @@ def needs_static_shapes(made: tf.distribute.Strategy) -> bool:
 def _cluster() -> str:
     """What describes a cluster of several processes that this one belongs to: TF_CONFIG, slurm, or none."""
     if os.environ.get("TF_CONFIG"):
-        workers = _tf_config().get("cluster", {}).get("worker", [])
-        return "TF_CONFIG" if len(workers) > 1 else "none"
+        cluster = _tf_config().get("cluster", {})
+        return "TF_CONFIG" if sum(len(cluster.get(kind, ())) for kind in ("chief", "worker")) > 1 else "none"
     return "slurm" if int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1 else "none"
 
 

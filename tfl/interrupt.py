@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
@@ -20,19 +21,36 @@ class Terminated(SystemExit):
 
 
 class Interrupt:
-    """While entered, the first SIGINT only sets `wanted`, and SIGTERM `terminated`; a second one acts at once, as ever."""
+    """While entered, the first SIGINT only sets `wanted`, and SIGTERM `terminated`; a second one acts at once, as ever.
+
+    Of several workers one may be asked before the others: there, both hold from the moment on at which `settle` has told all.
+    """
 
     def __init__(self) -> None:
-        self.wanted = False
-        """What is done is to be kept, and the run to go on to its evaluation."""
-        self.terminated = False
-        """The process is to end as soon as it is known where it was."""
+        self._asked, self._agreed = [False, False], [False, False]
+        self._shared = False
         self._before: dict[int, Any] = {}
 
     @property
+    def wanted(self) -> bool:
+        """What is done is to be kept, and the run to go on to its evaluation."""
+        return (self._agreed if self._shared else self._asked)[0]
+
+    @property
+    def terminated(self) -> bool:
+        """The process is to end as soon as it is known where it was."""
+        return (self._agreed if self._shared else self._asked)[1]
+
+    @property
     def stopping(self) -> bool:
-        """Whether nothing new is to be begun."""
-        return self.wanted or self.terminated
+        """Whether nothing new is to be begun; known to this process alone."""
+        return any(self._asked)
+
+    def settle(self, most: Callable[[Sequence[float]], Any], several: bool) -> None:
+        """Lets all workers know what any of them was asked; `most` gives the largest of what they give."""
+        if several:
+            self._shared = True
+            self._agreed = [bool(asked) for asked in most(self._asked)]
 
     def __enter__(self) -> Interrupt:
         if threading.current_thread() is threading.main_thread():
@@ -46,13 +64,13 @@ class Interrupt:
         self._before = {}
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        if self.wanted:
+        if self._asked[0]:
             raise KeyboardInterrupt
-        self.wanted = True
+        self._asked[0] = True
         os.write(2, b"\ninterrupted: ending after this step and keeping what is trained (Ctrl-C again to stop at once)\n")
 
     def _terminate(self, number: int, frame: FrameType | None) -> None:
-        if self.terminated:
+        if self._asked[1]:
             raise Terminated
-        self.terminated = True
+        self._asked[1] = True
         os.write(2, b"\nterminated: ending after this step; the same command goes on from there\n")

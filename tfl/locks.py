@@ -16,4 +16,6 @@ def lock(file: Any, *, exclusive: bool, wait: bool = True) -> bool:
         fcntl.flock(file, how | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         return False
+    except OSError:  # a file system that has none; there, too
+        return True
     return True

@@ -28,6 +28,8 @@ from tfl.tasks import TASKS, Task
 
 CONFIG, REPORT, MODEL, PREDICTIONS = "config.yaml", "report.json", "model.keras", "predictions.csv"
 FACTS, PREPROCESS = "run.json", "preprocess"
+UNFINISHED = ".unfinished"
+"""A file that is in the directory of a run from its beginning to its end."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,21 @@ class Run:
 
 def is_unfinished(directory: Path) -> bool:
     """Whether `directory` holds a run that has begun and not ended."""
-    return (directory / CONFIG).is_file() and not (directory / REPORT).is_file()
+    return (directory / UNFINISHED).is_file()
+
+
+def begin(directory: Path, config: Any) -> None:
+    """Makes `directory` that of an unfinished run of `config`; or goes on being so."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / UNFINISHED).touch()
+    _write(directory / CONFIG, configs.dump(config))
+
+
+def _write(file: Path, text: str) -> None:
+    """Writes `file`; it is the old one or the new one at any time."""
+    draft = file.with_name(f".{file.name}.partial")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(file)
 
 
 def stem(config: Any) -> str:
@@ -181,6 +197,8 @@ def free_directory(out: str | Path | None, config: Any) -> Path:
         folder = Path(out)
         if is_unfinished(folder):
             return folder
+        if (folder / REPORT).is_file():
+            raise UserError(f"--out: {out} already holds something, a finished run; name a new directory, or remove this one")
         if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
             raise UserError(f"--out: {out} already holds something; name a new directory, or remove this one")
         return folder
@@ -196,13 +214,14 @@ def free_directory(out: str | Path | None, config: Any) -> Path:
 def save(directory: Path, config: Any, model: keras.Model, preprocess: Any, facts: Facts, report: Report) -> Run:
     """Writes a run to `directory`, its report last, so that a directory with a report is a whole run."""
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / CONFIG).write_text(configs.dump(config), encoding="utf-8")
+    _write(directory / CONFIG, configs.dump(config))
     model.save(directory / MODEL)
     preprocess.save(directory / PREPROCESS)
     tasks = {name: {"kind": task.kind, **configs.plain(task)} for name, task in facts.tasks.items()}
     plain = {field.name: getattr(facts, field.name) for field in dataclasses.fields(facts)} | {"tasks": tasks}
     (directory / FACTS).write_text(json.dumps(plain, indent=2), encoding="utf-8")
     report.save(directory / REPORT)
+    (directory / UNFINISHED).unlink(missing_ok=True)
     run = Run(directory, facts, report)
     run.__dict__["model"] = model  # no need to read it back
     run.__dict__["preprocess"] = preprocess

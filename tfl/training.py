@@ -160,9 +160,11 @@ class _Loop:
             self.keeper.offer(epoch + 1, validation or logs)
         self.history.append({"epoch": epoch + 1, **logs, "seconds": time.perf_counter() - began})
         self.watchers.on_epoch_end(epoch, logs)
+        self.interrupt.settle(self.workers.most, self.workers.count > 1)
         if self.interrupt.wanted:
             return "interrupted"
-        return "early stopping" if self.keeper.waited_enough(epoch + 1) or self.model.model.stop_training else "completed"
+        stop = self.keeper.waited_enough(epoch + 1) or self.model.model.stop_training
+        return "early stopping" if not self.workers.agree(not stop) else "completed"
 
     def _add_up(self) -> None:
         """Makes the metrics those of all workers, each of which has seen its part of every batch."""
@@ -177,8 +179,8 @@ class _Loop:
     def _after(self, steps: int) -> None:
         """After a call of so many steps: a checkpoint where one is due, or the process is asked to end; for all workers."""
         due = self.recorder is not None and self.recorder.passed(steps)
-        asked = self.workers.most([due, self.interrupt.wanted, self.interrupt.terminated])
-        due, self.interrupt.wanted, self.interrupt.terminated = (bool(value) for value in asked)
+        due = bool(self.workers.most([due])[0])
+        self.interrupt.settle(self.workers.most, self.workers.count > 1)
         if self.recorder is not None and (due or self.interrupt.terminated):
             self.recorder.write(self.state(), wait=self.interrupt.terminated)
         if self.interrupt.terminated:

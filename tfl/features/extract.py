@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tfl.backbones.blocks import Block
+from tfl.config import UserError
 from tfl.cut import Cut
 from tfl.data.pipeline import Batches, ImageBatches
 from tfl.distribute import Workers, alone
@@ -80,8 +81,7 @@ class Extractor:
             job, why = self.plan(request)
             if job is None:
                 return _as_it_is(request, why)
-            if self.workers.is_chief:
-                self.store.make_room(job.needed())
+            self.store.make_room(job.needed())
             filled = job.fill(self.say, self.progress, self.stop)
             if not self.workers.agree(not (self.stop() and job.missing())):
                 return _as_it_is(request, "interrupted")
@@ -89,6 +89,11 @@ class Extractor:
             return self._done(job, filled)
         except OSError as error:
             reason = error.strerror or str(error)
+            if self.workers.count > 1:  # the others wait for this one: it cannot go on in its own way
+                raise UserError(
+                    f"features: the store in {self.store.root} cannot be written ({reason}); make room, name another "
+                    f"features.directory, or go without (features=null)"
+                ) from error
             self.say(f"features: the store in {self.store.root} cannot be written ({reason}); this goes on without it")
             return _as_it_is(request, f"the store cannot be written: {reason}")
 

@@ -14,15 +14,16 @@ from tfl.run import CONFIG
 
 WHOLE = "run"
 """The part of a run that its model comes from; the others are its folds."""
-FREE = ("checkpoints", "features.directory", "features.disk_budget")
+FREE = ("checkpoints", "features.directory")
 """Keys that change nothing of what comes out, and that a run may go on with another value of."""
 
 
 class Course:
     """How far a run is; without `checkpoints` nothing is written, and everything begins at its beginning."""
 
-    def __init__(self, checkpoints: Checkpoints | None = None, fingerprint: str = "") -> None:
-        self.checkpoints, self.fingerprint = checkpoints, fingerprint
+    def __init__(self, checkpoints: Checkpoints | None = None, fingerprint: str = "", *, records: bool = True) -> None:
+        """`fingerprint`: of what the run starts from; `records`: whether checkpoints are written, and not only read."""
+        self.checkpoints, self.fingerprint, self.records = checkpoints, fingerprint, records
         self.results: list[Any] = []
         """Of the folds that are done."""
         self._state: State | None = None
@@ -30,11 +31,10 @@ class Course:
     def go_on(self, config: Any, directory: Path) -> str:
         """Takes the last checkpoint of the run in `directory`; says where it goes on, "" where it begins.
 
-        Raises `UserError` where it is that of other data or of another config.
+        Raises `UserError` where it is that of other data, of other weights, or of another config.
         """
         if self.checkpoints is None:
             return ""
-        self.checkpoints.claim()
         self._state = self.checkpoints.newest()
         if self._state is None:
             return ""
@@ -49,7 +49,9 @@ class Course:
                 + "take those values, or name a new --out"
             )
         if about["fingerprint"] != self.fingerprint:
-            raise UserError(f"{directory} holds an unfinished run on other data; restore the data, or name a new --out")
+            raise UserError(
+                f"{directory} holds an unfinished run on other data, or from other weights; restore them, or name a new --out"
+            )
         self.results = list(about["results"])
         where = f"phase {len(about['reports']) + 1}" + ("" if about["part"] == WHOLE else f" of {about['part']}")
         loop = about["loop"]
@@ -73,6 +75,8 @@ class Part:
         self.reports: list[PhaseReport] = [phase_report(raw) for raw in state.about["reports"]] if state else []
         """Of the phases that are done."""
         self._touched: set[int] = set()
+        self.declared = int(state.about["declared"]) if state else 0
+        """Phases that have been declared in the model."""
 
     @property
     def resumed(self) -> bool:
@@ -89,12 +93,13 @@ class Part:
 
     def recorder(self, model: Any, before: Sequence[bytes]) -> Recorder | None:
         """What writes the checkpoints of the phase that is declared in `model` now; `before`: its `models.snapshot`."""
-        if self.course.checkpoints is None:
+        if self.course.checkpoints is None or not self.course.records:
             return None
         drawn = [variable for variable in model.variables if "seed_generator" in variable.path]
         self._touched |= {id(variable) for variable in [*model.trainable_variables, *statistics(model), *drawn]}
         about = {
             "part": self.name,
+            "declared": self.declared,
             "fingerprint": self.course.fingerprint,
             "results": list(self.course.results),
             "reports": [plain(report) for report in self.reports],

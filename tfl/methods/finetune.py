@@ -16,10 +16,12 @@ from tfl.backbones.config import Config as BackboneConfig
 from tfl.config import UserError, require
 from tfl.cut import cut
 from tfl.data.augment import Augment
+from tfl.data.pipeline import stream_seed
 from tfl.data.splits import Splits
 from tfl.distribute import Name as StrategyName
 from tfl.features.config import Features
 from tfl.features.extract import Extracted
+from tfl.lazy import keras
 from tfl.methods.course import WHOLE
 from tfl.methods.folds import folds_of, known, summarise
 from tfl.methods.loading import load, load_backbone
@@ -133,9 +135,9 @@ def run(config: Config, out: str | Path | None = None, *, source: Any = None, ca
         config = resolve(config, backbone.modality, len(backbone.blocks), len(splits.train))
         model, made = assemble(session, config, backbone, splits)
         try_phases(session, config, backbone, model)
-        session.start(config, splits)
-        folds = session.stage("folds", cross_validate, session, config, splits, callbacks) if config.folds else None
+        session.start(config, f"{splits.fingerprint} {backbone.weights.sha256}")
         with session.interrupt:
+            folds = session.stage("folds", cross_validate, session, config, splits, callbacks) if config.folds else None
             fits = session.stage("training", train, session, config, backbone, model, made, splits, callbacks)
         results = session.stage("evaluation", session.evaluate, model, made, backbone, splits)
         return session.finish(config, splits, backbone, model, made, fits, results, folds)
@@ -178,20 +180,30 @@ def train(
     """
     part = session.course.part(name)
     if part.resumed:
-        for phase in config.phases[: len(part.reports) + 1]:
-            session.declare(model, backbone, phase)
+        for number, phase in enumerate(config.phases[: part.declared]):
+            declare(session, config, model, backbone, number, phase)
         part.restore(model)
+        session.resume(part)
     batches = session.batches(backbone, splits.validation)
     ahead = extract_ahead(session, config, backbone, model, splits, done=len(part.reports))
     for number, phase in list(enumerate(config.phases))[len(part.reports) :]:
-        session.declare(model, backbone, phase)
+        declare(session, config, model, backbone, number, phase)
+        part.declared = number + 1
         stream = session.batches(backbone, splits.train, training=True, number=number)
         extracted = ahead.get(number) or session.extract(phase, backbone, model, stream, batches)
         report = session.phase(number, phase, backbone, model, made, extracted, part, callbacks, quiet=quiet)
         part.reports.append(report)
+        session.end_if_asked(part, model)
         if report.stopped == "interrupted":
             break
     return part.reports
+
+
+def declare(session: Session, config: Config, model: Any, backbone: Any, number: int, phase: Phase) -> None:
+    """Makes trainable what phase `number` declares; adapters begin as they do whatever was drawn before."""
+    if isinstance(phase.trainable, Lora):
+        keras.utils.set_random_seed(stream_seed(config.seed, number))
+    session.declare(model, backbone, phase)
 
 
 def extract_ahead(
@@ -236,5 +248,7 @@ def cross_validate(session: Session, config: Config, splits: Splits, callbacks: 
         backbone = load_backbone(session, config)
         model, made = assemble(session, config, backbone, part)
         train(session, config, backbone, model, made, part, callbacks, quiet=True, name=f"fold {number + 1}")
+        if session.interrupt.wanted:  # half a fold says nothing
+            raise KeyboardInterrupt
         results.append(session.evaluate(model, made, backbone, part))
     return summarise([next(iter(result.values()))["test"] for result in results])

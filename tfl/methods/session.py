@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -11,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from tfl import distribute, evaluate, models, predict
+from tfl import checkpoint, distribute, evaluate, models, predict
 from tfl.checkpoint import Checkpoints
-from tfl.config import UserError, dump, plain
+from tfl.config import UserError, plain
 from tfl.cut import cut
 from tfl.data.examples import Columns, Examples
 from tfl.data.pipeline import Batches, prepare, stream_seed
@@ -25,7 +26,7 @@ from tfl.methods.course import Course, Part
 from tfl.methods.facts import describe_data, hardware, versions
 from tfl.phases import Phase, in_words
 from tfl.report import PhaseReport, Report
-from tfl.run import CONFIG, PREDICTIONS, Facts, Run, free_directory, load, save
+from tfl.run import PREDICTIONS, Facts, Run, begin, free_directory, is_unfinished, load, save
 from tfl.tasks import Task
 
 
@@ -107,22 +108,32 @@ class Session:
                 f"{first[2]} ({first[3]}); the test result is too good by them"
             )
 
-    def start(self, config: Any, splits: Splits) -> None:
+    def start(self, config: Any, fingerprint: str) -> None:
         """Makes the run's directory and keeps the resolved config in it, or goes on with the unfinished run that it holds."""
-        self.config = config
+        self.config, replicas = config, self.strategy.num_replicas_in_sync
+        if config.data.batch_size < replicas:
+            raise UserError(
+                f"data.batch_size: {config.data.batch_size} is too small for {replicas} replicas; at least one row each"
+            )
         self.workers.wait()  # all have seen what the directory held
-        if self.workers.is_chief:
-            self.directory.mkdir(parents=True, exist_ok=True)
+        writes, recording = self.workers.is_chief, config.checkpoints or checkpoint.Config()
+        checkpoints = Checkpoints(self.directory / "checkpoints", recording, self.say, writes=writes)
+        self.course = Course(checkpoints, fingerprint, records=config.checkpoints is not None)
+        if writes:
+            if not is_unfinished(self.directory):
+                begin(self.directory, config)
+            checkpoints.claim()
         self.workers.wait()
-        if config.checkpoints is not None:
-            folder = self.directory / "checkpoints"
-            checkpoints = Checkpoints(folder, config.checkpoints, self.say, writes=self.workers.is_chief)
-            self.course = Course(checkpoints, splits.fingerprint)
-            if told := self.course.go_on(config, self.directory):
-                self.say(told)
-        self.workers.wait()  # all have read what is there
-        if self.workers.is_chief:
-            (self.directory / CONFIG).write_text(dump(config), encoding="utf-8")
+        if told := self.course.go_on(config, self.directory):
+            self.say(told)
+        seen = int.from_bytes(hashlib.sha256(checkpoints.last.encode()).digest()[:6], "big")
+        largest, smallest = self.workers.most([seen, -seen])
+        if largest != -smallest:
+            raise UserError(
+                f"--out: the workers see different checkpoints in {self.directory}; it has to be on a disk that they share"
+            )
+        if writes:
+            begin(self.directory, config)
 
     def batches(
         self, backbone: Any, examples: Examples, training: bool = False, number: int = 0, exact: bool = False
@@ -184,9 +195,7 @@ class Session:
         loop, before = part.loop()
         before = before or models.snapshot(model)
         recorder = part.recorder(model, before)
-        self.interrupt.wanted, self.interrupt.terminated = (
-            bool(asked) for asked in self.workers.most([self.interrupt.wanted, self.interrupt.terminated])
-        )
+        self.interrupt.settle(self.workers.most, self.workers.count > 1)
         if self.interrupt.terminated:  # while something was extracted
             if recorder is not None:
                 recorder.write(loop, wait=True)
@@ -223,6 +232,19 @@ class Session:
             padding=stream.padding() if hasattr(stream, "padding") else None,
             features=dict(extracted.facts),
         )
+
+    def resume(self, part: Part) -> None:
+        """Goes on behind the phases of `part` that are done."""
+        self._epochs = sum(len(report.epochs) for report in part.reports)
+
+    def end_if_asked(self, part: Part, model: Any) -> None:
+        """Raises `Terminated` where the process was asked to end while a phase came to its end; a checkpoint is left."""
+        self.interrupt.settle(self.workers.most, self.workers.count > 1)
+        if self.interrupt.terminated:
+            recorder = part.recorder(model, [])
+            if recorder is not None:
+                recorder.write(None, wait=True)
+            raise Terminated
 
     def extract(self, phase: Phase, backbone: Any, model: Any, stream: Batches, validation: Batches) -> Extracted:
         """What `phase`, as it is declared in `model` now, runs on: what it leaves frozen is computed or read."""
