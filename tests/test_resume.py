@@ -184,6 +184,52 @@ def test_a_run_that_is_trained_by_another_process_is_left_alone(photos: Path, tm
     run(photos, out, tmp_path / "cache")
 
 
+def test_a_folder_that_is_no_run_of_tfl_is_left_as_it_is(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "model-00001.safetensors").write_bytes(b"precious")
+    (tmp_path / "config.yaml").write_text("another: tool\n")
+    with pytest.raises(UserError, match="already holds something"):
+        run(photos, tmp_path, tmp_path.parent / "cache")
+    assert (tmp_path / "config.yaml").read_text() == "another: tool\n"
+    assert (tmp_path / "checkpoints" / "model-00001.safetensors").read_bytes() == b"precious"
+
+
+def test_what_is_not_a_checkpoint_stays_where_it_is(photos: Path, tmp_path: Path) -> None:
+    out = broken(photos, tmp_path / "run")
+    (out / "checkpoints" / "notes.txt").write_text("mine")
+    run(photos, out, tmp_path / "cache")
+    assert [path.name for path in (out / "checkpoints").iterdir()] == ["notes.txt"]
+    with pytest.raises(UserError, match="already holds something, a finished run"):
+        run(photos, out, tmp_path / "cache")
+
+
+def test_checkpoints_that_are_there_are_read_where_no_more_are_wanted(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = run(photos, tmp_path / "whole", tmp_path / "cache")
+    out = broken(photos, tmp_path / "run")
+    capsys.readouterr()
+    found = run(photos, out, tmp_path / "cache", checkpoints=None)
+    assert "going on from a checkpoint" in capsys.readouterr().out
+    same(whole, found)
+
+
+def test_adapters_begin_the_same_whatever_was_drawn_before(calls: Path, tiny_bert: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {
+        "backbone": str(tiny_bert),
+        "data": {"label": "tone", "batch_size": 16},
+        "folds": 2,
+        "phases": [Phase(epochs=1), Phase(trainable=Lora(lora=2), epochs=1, keep="last")],
+        "features": {"directory": str(tmp_path / "cache")},
+        "checkpoints": {"steps": 1},
+    }
+    whole = tfl.finetune(str(calls), out=tmp_path / "whole", **options)
+    out = tmp_path / "broken"
+    with pytest.raises(Broken):  # in the head's phase of the run itself, after both folds
+        tfl.finetune(str(calls), out=out, callbacks=[BreakAt(2 * (1 + 2 + 1 + 2))], **options)
+    same(whole, tfl.finetune(str(calls), out=out, **options))
+
+
 def test_a_full_disk_ends_no_training_and_the_last_good_checkpoint_stays(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

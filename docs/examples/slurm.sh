@@ -9,12 +9,17 @@
 #SBATCH --open-mode=append
 #SBATCH --output=tfl-%j.log
 
-# Two minutes before the time is up every worker gets SIGTERM, and a checkpoint is written. The job is queued again until the
-# run has ended; then the same command goes on from there.
+# Two minutes before the time is up every worker gets SIGTERM, and a checkpoint is written (143). A worker that is killed (137)
+# takes the others along (75). In each case the job is queued again, and the same command goes on; ten times at most, since
+# whatever kills a worker may do so every time.
 srun --label tfl train "$HOME/configs/photos.yaml" distribute=multi_worker --out "$SCRATCH/runs/photos" \
   features.directory="$SCRATCH/tfl-features"
 code=$?
-if [ "$code" -eq 143 ] || [ "$code" -eq 75 ]; then
-  scontrol requeue "$SLURM_JOB_ID"
-fi
+case "$code" in
+  75 | 137 | 143)
+    if [ "${SLURM_RESTART_COUNT:-0}" -lt 10 ]; then
+      scontrol requeue "$SLURM_JOB_ID"
+    fi
+    ;;
+esac
 exit "$code"

@@ -155,9 +155,8 @@ class Job:
         with progress("features", missing) as advance:
             common: dict[str, Any] = {"dtype": dtype, "say": say, "advance": advance, "stop": stop}
             filled = fill(entry, self.frontier, rows, feed, run, workers=self.workers, **common)
-            if (
-                self.workers.count > 1 and self.workers.agree(not stop()) and (entry.find(rows.ids).shard < 0).any()
-            ):  # they do not share a store
+            goes_on = self.workers.count > 1 and self.workers.agree(not stop())
+            if goes_on and (entry.find(rows.ids).shard < 0).any():  # they do not share a store
                 filled += fill(entry, self.frontier, rows, feed, run, workers=alone(), **common)
             return filled
 
