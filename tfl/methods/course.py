@@ -53,7 +53,9 @@ class Course:
                 f"{directory} holds an unfinished run on other data, or from other weights; restore them, or name a new --out"
             )
         self.results = list(about["results"])
-        where = f"phase {len(about['reports']) + 1}" + ("" if about["part"] == WHOLE else f" of {about['part']}")
+        finished = len(about["reports"]) == len(config.phases)
+        where = "the evaluation" if finished else f"phase {len(about['reports']) + 1}"
+        where += "" if about["part"] == WHOLE else f" of {about['part']}"
         loop = about["loop"]
         at = f", epoch {len(loop['history']) + 1}, step {len(loop['losses'])}" if loop else ""
         told = f"; changed: {', '.join(changed.values())}" if changed else ""
