@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -127,10 +128,13 @@ def test_an_interrupt_ends_the_phase_after_the_step_and_keeps_what_is_trained() 
 
     class AfterTwoSteps(keras.callbacks.Callback):
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-            interrupt.wanted = batch == 1
+            if batch == 1:
+                signal.raise_signal(signal.SIGINT)
 
     before = model.get_layer("head").kernel.numpy()
-    result = fit(backbone, model, Phase(epochs=5, learning_rate=0.1), interrupt=interrupt, callbacks=[AfterTwoSteps()])
+    phase = Phase(epochs=5, learning_rate=0.1)
+    with interrupt:
+        result = fit(backbone, model, phase, interrupt=interrupt, callbacks=[AfterTwoSteps()])
     assert (result.stopped, len(result.epochs)) == ("interrupted", 1)
     assert not np.array_equal(model.get_layer("head").kernel.numpy(), before)
 
