@@ -127,6 +127,14 @@ def checkpoints(out: Path) -> list[Path]:
     return sorted((out / "checkpoints").glob("*.safetensors"))
 
 
+@pytest.fixture
+def prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each checkpoint is on disk before the next step, however slow the disk is."""
+    real = Checkpoints.write
+    monkeypatch.setattr(Checkpoints, "write", lambda self, state, wait=False: real(self, state, wait=True))
+
+
+@pytest.mark.usefixtures("prompt")
 @pytest.mark.parametrize("harm", ["cut short", "a bit"])
 def test_a_damaged_checkpoint_is_found_and_the_one_before_it_used(
     photos: Path, tmp_path: Path, harm: str, capsys: pytest.CaptureFixture[str]
@@ -230,6 +238,7 @@ def test_adapters_begin_the_same_whatever_was_drawn_before(calls: Path, tiny_ber
     same(whole, tfl.finetune(str(calls), out=out, **options))
 
 
+@pytest.mark.usefixtures("prompt")
 def test_a_full_disk_ends_no_training_and_the_last_good_checkpoint_stays(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
