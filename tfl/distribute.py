@@ -148,7 +148,8 @@ class Workers:
         """The sum over the workers of each array."""
         if self.count == 1:
             return list(values)
-        return [self._gathered(np.asarray(value)).sum(axis=0).astype(np.asarray(value).dtype) for value in values]
+        given = [np.asarray(value) for value in values]
+        return [np.asarray(self._gathered(value).sum(axis=0), value.dtype) for value in given]
 
     def agree(self, yes: bool) -> bool:
         """Whether all of them say yes."""
