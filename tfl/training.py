@@ -88,7 +88,9 @@ def fit_phase(
     Raises `UserError` where the loss is not a finite number, naming the step, and `Terminated` where the process is asked
     to end.
     """
-    loop = _Loop(model, streams, objective, groups, phase, strategy, callbacks, interrupt or Interrupt(), recorder)
+    with strategy.scope():
+        stepper = Stepper(model, objective, groups, phase, len(next(iter(streams.values()))), strategy)
+    loop = _Loop(stepper, streams, phase, callbacks, interrupt or Interrupt(), recorder)
     if start is not None:
         loop.restore(start)
     return loop.run(validate)
@@ -99,23 +101,19 @@ class _Loop:
 
     def __init__(
         self,
-        model: Cut,
+        stepper: Stepper,
         streams: Mapping[str, Batches],
-        objective: Objective,
-        groups: Sequence[Group],
         phase: Phase,
-        strategy: Any,
         callbacks: Sequence[Any],
         interrupt: Interrupt,
         recorder: Recorder | None,
     ) -> None:
-        self.model, self.objective, self.phase, self.interrupt, self.recorder = model, objective, phase, interrupt, recorder
-        with strategy.scope():
-            self.stepper = Stepper(model, objective, groups, phase, len(next(iter(streams.values()))), strategy)
-        self.workers = workers(strategy)
-        self.keeper = Keeper(phase, self.stepper)
-        self.watchers = keras.callbacks.CallbackList(list(callbacks), model=model.model)
-        self.passes = Passes(self.stepper, streams, self.watchers, interrupt, callbacks)
+        self.stepper, self.phase, self.interrupt, self.recorder = stepper, phase, interrupt, recorder
+        self.model, self.objective = stepper.model, stepper.objective
+        self.workers = workers(stepper.strategy)
+        self.keeper = Keeper(phase, stepper)
+        self.watchers = keras.callbacks.CallbackList(list(callbacks), model=self.model.model)
+        self.passes = Passes(stepper, streams, self.watchers, interrupt, callbacks)
         self.history: list[dict[str, float]] = []
         self._before, self._started = 0.0, time.perf_counter()
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tfl import checkpoint
 from tfl.checkpoint import Checkpoints, Recorder, State, assign
 from tfl.config import UserError, plain, read
+from tfl.distribute import Workers
 from tfl.models import statistics
 from tfl.report import PhaseReport, phase_report
-from tfl.run import CONFIG
+from tfl.run import CONFIG, begin, is_unfinished
 
 WHOLE = "run"
 """The part of a run that its model comes from; the others are its folds."""
@@ -27,6 +30,32 @@ class Course:
         self.results: list[Any] = []
         """Of the folds that are done."""
         self._state: State | None = None
+
+    @classmethod
+    def of_run(cls, directory: Path, config: Any, fingerprint: str, workers: Workers, say: Callable[[str], None]) -> Course:
+        """That of the run in `directory`, which becomes its own: it begins there, or goes on from the last checkpoint.
+
+        All `workers` call this; the chief writes. Raises `UserError` where it cannot go on, see `go_on`, where another
+        process trains it, or where the workers do not see the same.
+        """
+        workers.wait()  # all have seen what the directory held
+        recording = config.checkpoints or checkpoint.Config()
+        checkpoints = Checkpoints(directory / "checkpoints", recording, say, writes=workers.is_chief)
+        course = cls(checkpoints, fingerprint, records=config.checkpoints is not None)
+        if workers.is_chief:
+            if not is_unfinished(directory):
+                begin(directory, config)
+            checkpoints.claim()
+        workers.wait()
+        if told := course.go_on(config, directory):
+            say(told)
+        seen = int.from_bytes(hashlib.sha256(checkpoints.last.encode()).digest()[:6], "big")
+        largest, smallest = workers.most([seen, -seen])
+        if largest != -smallest:
+            raise UserError(f"--out: the workers see different checkpoints in {directory}; they have to share its disk")
+        if workers.is_chief:
+            begin(directory, config)
+        return course
 
     def go_on(self, config: Any, directory: Path) -> str:
         """Takes the last checkpoint of the run in `directory`; says where it goes on, "" where it begins.

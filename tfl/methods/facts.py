@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterator
 from importlib import metadata
 from typing import Any
 
@@ -19,6 +20,24 @@ def describe_data(splits: Splits) -> dict[str, Any]:
         "unreadable": [{"id": bad.id, "reason": bad.reason} for bad in splits.unreadable],
         "duplicates": [list(pair) for pair in splits.duplicates],
     }
+
+
+def told_of_data(splits: Splits) -> Iterator[str]:
+    """What the terminal says of the data, a line each."""
+    yield f"data: {', '.join(f'{size} {name}' for name, size in splits.sizes.items())}"
+    for name, counts in splits.class_counts.items():
+        if counts and len(counts) <= 20:
+            yield f"  {name}: {', '.join(f'{label} {count}' for label, count in counts.items())}"
+    for bad in splits.unreadable[:5]:
+        yield f"  skipped {bad.id}: {bad.reason}"
+    if len(splits.unreadable) > 5:
+        yield f"  … and {len(splits.unreadable) - 5} more; report.json names them all"
+    if splits.duplicates:
+        one, split, other, its = splits.duplicates[0]
+        yield (
+            f"  warning: {len(splits.duplicates)} examples stand in two splits, the first as {one} ({split}) and "
+            f"{other} ({its}); the test result is too good by them"
+        )
 
 
 def versions() -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -12,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from tfl import checkpoint, distribute, evaluate, models, predict
-from tfl.checkpoint import Checkpoints
+from tfl import distribute, evaluate, models, predict
+from tfl.checkpoint import Recorder, State
 from tfl.config import UserError, plain
 from tfl.cut import cut
 from tfl.data.examples import Columns, Examples
@@ -23,10 +22,10 @@ from tfl.data.text import tokenize
 from tfl.features.extract import Extracted, Extractor, Request
 from tfl.interrupt import Interrupt, Terminated
 from tfl.methods.course import Course, Part
-from tfl.methods.facts import describe_data, hardware, versions
+from tfl.methods.facts import describe_data, hardware, told_of_data, versions
 from tfl.phases import Phase, in_words
 from tfl.report import PhaseReport, Report
-from tfl.run import PREDICTIONS, Facts, Run, begin, free_directory, is_unfinished, load, save
+from tfl.run import PREDICTIONS, Facts, Run, free_directory, load, save
 from tfl.tasks import Task
 
 
@@ -93,20 +92,8 @@ class Session:
 
     def describe(self, splits: Splits) -> None:
         """What the data is: sizes, class counts, what could not be read, what is there twice."""
-        self.say(f"data: {', '.join(f'{size} {name}' for name, size in splits.sizes.items())}")
-        for name, counts in splits.class_counts.items():
-            if counts and len(counts) <= 20:
-                self.say(f"  {name}: {', '.join(f'{label} {count}' for label, count in counts.items())}")
-        for bad in splits.unreadable[:5]:
-            self.say(f"  skipped {bad.id}: {bad.reason}")
-        if len(splits.unreadable) > 5:
-            self.say(f"  … and {len(splits.unreadable) - 5} more; report.json names them all")
-        if splits.duplicates:
-            first = splits.duplicates[0]
-            self.say(
-                f"  warning: {len(splits.duplicates)} examples stand in two splits, the first as {first[0]} ({first[1]}) and "
-                f"{first[2]} ({first[3]}); the test result is too good by them"
-            )
+        for line in told_of_data(splits):
+            self.say(line)
 
     def start(self, config: Any, fingerprint: str) -> None:
         """Makes the run's directory and keeps the resolved config in it, or goes on with the unfinished run that it holds."""
@@ -115,25 +102,7 @@ class Session:
             raise UserError(
                 f"data.batch_size: {config.data.batch_size} is too small for {replicas} replicas; at least one row each"
             )
-        self.workers.wait()  # all have seen what the directory held
-        writes, recording = self.workers.is_chief, config.checkpoints or checkpoint.Config()
-        checkpoints = Checkpoints(self.directory / "checkpoints", recording, self.say, writes=writes)
-        self.course = Course(checkpoints, fingerprint, records=config.checkpoints is not None)
-        if writes:
-            if not is_unfinished(self.directory):
-                begin(self.directory, config)
-            checkpoints.claim()
-        self.workers.wait()
-        if told := self.course.go_on(config, self.directory):
-            self.say(told)
-        seen = int.from_bytes(hashlib.sha256(checkpoints.last.encode()).digest()[:6], "big")
-        largest, smallest = self.workers.most([seen, -seen])
-        if largest != -smallest:
-            raise UserError(
-                f"--out: the workers see different checkpoints in {self.directory}; it has to be on a disk that they share"
-            )
-        if writes:
-            begin(self.directory, config)
+        self.course = Course.of_run(self.directory, config, fingerprint, self.workers, self.say)
 
     def batches(
         self, backbone: Any, examples: Examples, training: bool = False, number: int = 0, exact: bool = False
@@ -195,11 +164,7 @@ class Session:
         loop, before = part.loop()
         before = before or models.snapshot(model)
         recorder = part.recorder(model, before)
-        self.interrupt.settle(self.workers.most, self.workers.count > 1)
-        if self.interrupt.terminated:  # while something was extracted
-            if recorder is not None:
-                recorder.write(loop, wait=True)
-            raise Terminated
+        self._end_if_asked(recorder, loop)  # while something was extracted
         stream = extracted.streams["train"]
         fit = fit_phase(
             extracted.cut,
@@ -239,11 +204,13 @@ class Session:
 
     def end_if_asked(self, part: Part, model: Any) -> None:
         """Raises `Terminated` where the process was asked to end while a phase came to its end; a checkpoint is left."""
+        self._end_if_asked(part.recorder(model, []), None)
+
+    def _end_if_asked(self, recorder: Recorder | None, loop: State | None) -> None:
         self.interrupt.settle(self.workers.most, self.workers.count > 1)
         if self.interrupt.terminated:
-            recorder = part.recorder(model, [])
             if recorder is not None:
-                recorder.write(None, wait=True)
+                recorder.write(loop, wait=True)
             raise Terminated
 
     def extract(self, phase: Phase, backbone: Any, model: Any, stream: Batches, validation: Batches) -> Extracted:
