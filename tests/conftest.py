@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import tfl  # noqa: F401  before TensorFlow, which reads once by which kernels it computes
+
 CACHE = tempfile.TemporaryDirectory(prefix="tfl-test-")
 os.environ["TFL_CACHE"] = CACHE.name
 """Tests and the processes that they start have a store of their own."""

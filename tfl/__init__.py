@@ -10,6 +10,8 @@ Importing `tfl` is cheap: TensorFlow is imported when something needs it.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,11 @@ if TYPE_CHECKING:
     from tfl.run import Run
 
 __version__ = "0.1.0"
+
+if "tensorflow" not in sys.modules:
+    # TensorFlow by itself takes oneDNN on some processors only. It is quicker on all, and with it a row of a batch has the
+    # same bits wherever it stands in the batch, on which the feature store relies.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
 def finetune(

@@ -29,7 +29,7 @@ def reestimate(model: Cut, stream: Batches, strategy: Any) -> None:
         for layer in rates:
             layer.rate = 0.0
         forward = tf.function(lambda batch: strategy.run(lambda part: _run(model, part), args=(batch,)), autograph=False)
-        for number, batch in zip(range(min(BATCHES, len(stream))), distributed(strategy, stream), strict=False):
+        for number, batch in zip(range(min(BATCHES, len(stream))), distributed(strategy, stream.epoch), strict=False):
             keep.assign(number / (number + 1))  # the running mean of so many batches
             forward(batch)
     finally:

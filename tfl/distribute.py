@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -168,24 +168,18 @@ class Workers:
         return self._strategy.gather(self._strategy.run(lambda one: one[None], args=(value,)), axis=0)
 
 
-def distributed(made: tf.distribute.Strategy, batches: Any, epoch: int = 0, skip: int = 0, *, forever: bool = False) -> Any:
-    """The `batches` of an epoch, from number `skip` on, as the strategy's replicas take them: each its part of every batch.
+def distributed(made: tf.distribute.Strategy, read: Callable[..., tf.data.Dataset]) -> Any:
+    """What `read(share=…)` gives for a share of each batch, or for None the whole of it, as the strategy's replicas take it.
 
-    Who reads it counts: behind the last batch there is nothing, but for `forever`, which begins anew.
+    Who iterates counts: behind the last batch there is nothing.
     """
-
-    def data(share: Share | None) -> tf.data.Dataset:
-        if not forever:
-            return batches.epoch(epoch, skip, share)
-        return batches.epoch(epoch, 0, share).repeat().skip(skip * (share.count if share is not None else 1))
-
     replicas = made.num_replicas_in_sync
     if replicas == 1:
-        return made.experimental_distribute_dataset(data(None))
+        return made.experimental_distribute_dataset(read(share=None))
 
     def of_pipeline(context: tf.distribute.InputContext) -> tf.data.Dataset:
         count = replicas // context.num_input_pipelines
-        return data(Share(context.input_pipeline_id * count, count, replicas))
+        return read(share=Share(context.input_pipeline_id * count, count, replicas))
 
     return made.distribute_datasets_from_function(of_pipeline)
 

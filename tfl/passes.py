@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -27,6 +28,8 @@ class Passes:
         self.losses: list[float] = []
         """Of each step of this epoch that is done."""
         self.seconds = self.waiting = self.examples = 0.0
+        self._main: Any = None
+        """The iterator of the first stream."""
         self._pace = _Pace(one_by_one=any(map(_watches_steps, callbacks)))
 
     def train(self, epoch: int, room: Callable[[], int], after: Callable[[int], None]) -> float:
@@ -54,13 +57,10 @@ class Passes:
 
     def _calls(self, epoch: int, room: Callable[[], int]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         """After each call, the number of its first step and what its steps gave."""
-        first, *others = self.streams
-        done, steps = len(self.losses), len(self.streams[first])
+        done, steps = len(self.losses), len(next(iter(self.streams.values())))
         if done == steps:
             return
-        strategy = self.stepper.strategy
-        iterators = {first: iter(distributed(strategy, self.streams[first], epoch, done))}
-        iterators |= {name: iter(distributed(strategy, self.streams[name], epoch, done, forever=True)) for name in others}
+        iterators = self._iterators(epoch, done)
         while done < steps:
             count = min(self._pace.count, steps - done, room())
             for number in range(done, done + count):
@@ -71,6 +71,18 @@ class Passes:
             self._pace.count = -int(self._workers.most([-self._pace.count])[0])  # their clocks differ
             yield done, result
             done += count
+
+
+    def _iterators(self, epoch: int, done: int) -> dict[str, Any]:
+        """Over the batches of each stream in an epoch, from number `done` on."""
+        first, *others = self.streams
+        stream, strategy = self.streams[first], self.stepper.strategy
+        if self._main is None or not stream.lasts:
+            self._main = iter(distributed(strategy, functools.partial(stream.onwards, epoch, done)))
+        found = {first: self._main}
+        for name in others:
+            found[name] = iter(distributed(strategy, functools.partial(self.streams[name].forever, epoch, done)))
+        return found
 
 
 class _Pace:

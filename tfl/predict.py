@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,18 +21,32 @@ class Forward:
     def __init__(self, cut: Cut, strategy: Any) -> None:
         self._cut, self._strategy = cut, strategy
         self._function = tf.function(self._distributed, reduce_retracing=True, autograph=False)
+        self._kept: tuple[Batches, Any] | None = None
+        """Batches that last, and where they go on; making an iterator takes longer than many batches."""
 
     def __call__(self, batches: Batches) -> dict[str, np.ndarray]:
         """`{task: logits [N, …]}` in the order of the split's examples, each example once."""
         places: list[np.ndarray] = []
         outputs: dict[str, list[np.ndarray]] = {}
-        for _, batch in zip(range(len(batches)), distributed(self._strategy, batches), strict=False):
+        for batch in itertools.islice(self._iterator(batches), len(batches)):
             index, logits = self._function(batch)
             places.append(index.numpy())
             for name, values in logits.items():
                 outputs.setdefault(name, []).append(values.numpy())
         _, order = np.unique(np.concatenate(places), return_index=True)  # a last batch may have been made up
         return {name: np.concatenate(parts)[order] for name, parts in outputs.items()}
+
+    def _iterator(self, batches: Batches) -> Iterator[Any]:
+        kept, self._kept = self._kept, None
+        if batches.training or not batches.lasts:
+            yield from distributed(self._strategy, batches.epoch)
+            return
+        iterator = kept[1] if kept is not None and kept[0] is batches else iter(distributed(self._strategy, batches.onwards))
+        for number in range(len(batches)):
+            batch = next(iterator)
+            if number == len(batches) - 1:  # with whole passes alone it stands at the beginning again
+                self._kept = batches, iterator
+            yield batch
 
     def _distributed(self, batch: Mapping[str, Any]) -> Any:
         index, logits = self._strategy.run(self._replica, args=(batch,))

@@ -79,6 +79,19 @@ class Batches:
         options.deterministic = True
         return data.with_options(options).prefetch(tf.data.AUTOTUNE)
 
+    @property
+    def lasts(self) -> bool:
+        """Whether `onwards` goes on through all epochs."""
+        return False
+
+    def onwards(self, epoch: int = 0, skip: int = 0, share: Share | None = None) -> tf.data.Dataset:
+        """As `epoch`; of batches that last, also those of the epochs after it."""
+        return self.epoch(epoch, skip, share)
+
+    def forever(self, epoch: int = 0, skip: int = 0, share: Share | None = None) -> tf.data.Dataset:
+        """As `epoch`, beginning anew when it ends."""
+        return self.epoch(epoch, 0, share).repeat().skip(skip * (share.count if share is not None else 1))
+
     def _sizes(self) -> list[int]:
         """Rows of each batch of an epoch."""
         count, size = len(self), self.batch_size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from tfl.data.pipeline import Batches, stream_seed
 from tfl.features.shard import Shard, numpy_dtype
 from tfl.features.store import Entry, Place
 from tfl.lazy import tf
-from tfl.share import Share, split, weights
+from tfl.share import Share, split
 
 OPEN_FILES = 512
 """Shards that a process holds open: those of 100,000 rows, and half of the files that systems let a process open."""
@@ -67,24 +68,49 @@ class FeatureBatches(Batches):
         tokens = sum(len(batch) * int(self.lengths[batch].max()) for batch in batches)
         return 1 - sum(int(self.lengths[batch].sum()) for batch in batches) / max(tokens, 1)
 
+    @property
+    def lasts(self) -> bool:
+        """True: `onwards` does not end, so that one data set serves all epochs; making one takes longer than many steps."""
+        return True
+
     def epoch(self, epoch: int = 0, skip: int = 0, share: Share | None = None) -> tf.data.Dataset:
         """As in `Batches`."""
-        return self._dataset(epoch, skip, share) if self.training or skip or share else self._in_order
+        if not (self.training or skip or share):
+            return self._in_order
+        return self.onwards(epoch, skip, share).take((len(self) - skip) * (share.count if share is not None else 1))
 
     @cached_property
     def _in_order(self) -> tf.data.Dataset:
         """The batches of every epoch of examples that are not trained on."""
-        return self._dataset(0, 0, None)
+        return self.onwards().take(len(self))
 
-    def _dataset(self, epoch: int, skip: int, share: Share | None) -> tf.data.Dataset:
-        own = split(self._positions(epoch)[skip:], share)
-        flat = np.concatenate([np.empty(0, np.int64), *(part for part, _ in own)])
-        parts = tf.RaggedTensor.from_row_splits(flat, np.cumsum([0, *(len(part) for part, _ in own)]))
-        data = tf.data.Dataset.from_tensor_slices((parts, weights([len(batch) for _, batch in own])))
+    def onwards(self, epoch: int = 0, skip: int = 0, share: Share | None = None) -> tf.data.Dataset:
+        """The batches from number `skip` of an epoch on, and those of the epochs after it."""
+
+        def positions(number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            own = split(self._positions(int(number))[skip if number == epoch else 0 :], share)
+            sizes = np.array([len(part) for part, _ in own], np.int64)
+            flat = np.concatenate([np.empty(0, np.int64), *(part for part, _ in own)])
+            return flat, sizes, np.float32(1) / np.array([len(batch) for _, batch in own], np.float32)
+
+        def batches(number: Any) -> tf.data.Dataset:
+            flat, sizes, weight = tf.numpy_function(positions, [number], [tf.int64, tf.int64, tf.float32], stateful=False)
+            flat, sizes = tf.ensure_shape(flat, [None]), tf.ensure_shape(sizes, [None])
+            index = tf.RaggedTensor.from_row_lengths(flat, sizes, validate=False)
+            view = tf.fill(tf.shape(sizes), tf.cast(number % len(self.views), tf.int32))
+            return tf.data.Dataset.from_tensor_slices((view, index, tf.ensure_shape(weight, [None])))
+
+        plain = tf.autograph.experimental.do_not_convert  # quicker to trace
+        data = tf.data.Dataset.counter(epoch).flat_map(plain(batches)).map(plain(self._read), num_parallel_calls=2)
         options = tf.data.Options()
         options.deterministic = True
-        read = self._readers[epoch % len(self.views)]
-        return data.map(read, num_parallel_calls=2).with_options(options).prefetch(tf.data.AUTOTUNE)
+        return data.with_options(options).prefetch(tf.data.AUTOTUNE)
+
+    def _read(self, view: Any, index: Any, weight: Any) -> dict[str, Any]:
+        """The batch of the examples at `index` as they are in a view."""
+        readers = [functools.partial(read, index, weight) for read in self._readers]
+        found: dict[str, Any] = readers[0]() if len(readers) == 1 else tf.switch_case(view, readers)
+        return found
 
     @cached_property
     def _readers(self) -> list[Any]:

@@ -27,8 +27,14 @@ ROWS = 32
 """Examples that are computed together."""
 TOKENS = 1024
 """Tokens that are computed together, padding included; longer texts go one by one."""
+REMEMBERED = 8
+"""Splits whose images' scales are remembered for a next run in this process."""
 STEP = 8
 """Tokens to whose multiples the texts of a batch are padded."""
+
+
+_ratios_of: dict[tuple[bytes, tuple[int, int], str], np.ndarray] = {}
+"""By what the images hold, and how they are resized: by how much each is decoded smaller."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +69,13 @@ class Rows:
         inputs = getattr(batches.examples, "inputs", {})
         items = inputs.get("path", inputs.get("image"))
         if items is None or getattr(items, "dtype", None) == np.uint8:
-            return np.ones(len(batches.examples), np.int64)
-        return scan.ratios(list(items), batches.size, batches.resize)
+            return np.ones(len(batches.examples), np.int8)
+        key = _digest(batches.examples.digests.tobytes()), batches.size, batches.resize
+        if key not in _ratios_of:
+            while len(_ratios_of) >= REMEMBERED:
+                _ratios_of.pop(next(iter(_ratios_of)))
+            _ratios_of[key] = scan.ratios(list(items), batches.size, batches.resize).astype(np.int8)
+        return _ratios_of[key]
 
     def describe(self, batches: Batches, view: int | None, view_seed: int) -> dict[str, Any]:
         """What shapes a row of `batches` beside its id and the model: preprocessing, size, and augmentation of a view."""
