@@ -18,6 +18,7 @@ LAYERS = (
     ("studies",),
     ("methods",),
     ("run",),
+    ("serving",),
     ("training",),
     ("passes",),
     ("step", "evaluate", "export", "predict", "batch_norm", "progress"),

@@ -97,9 +97,13 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--image", metavar="COLUMN", help="column of image paths in a table (default: the run's)")
     predict.add_argument("--out", metavar="CSV", help="where to write the predictions (default: the terminal)")
 
-    export = _command(commands, "export", _export, "export a run as a SavedModel that takes image bytes or texts")
+    export = _command(commands, "export", _export, "export a run as a SavedModel, certified to predict what was evaluated")
     export.add_argument("run", metavar="RUN")
-    export.add_argument("--out", metavar="DIR", help="where to (default: RUN/export)")
+    export.add_argument("--out", metavar="DIR", help="of the bundle, new or to add a version to (default: RUN/export)")
+    export.add_argument("--name", metavar="MODEL", help="of the model (default: from source and backbone)")
+
+    verify = _command(commands, "verify", _verify, "ask an export again for all that was evaluated, and compare")
+    verify.add_argument("export", metavar="EXPORT", help="a bundle, a model in it, or a version")
 
     _add_cache(commands)
 
@@ -179,7 +183,10 @@ def _train(arguments: argparse.Namespace) -> int:
     check_folder("--out", out or "runs")
     export = Path(arguments.export) if arguments.export else None
     if export is not None:
-        check_folder("--export", export, empty=True)
+        from tfl.serving import bundle
+
+        check_folder("--export", export)
+        bundle.check(export)
         if out and export.absolute() in (Path(out).absolute(), *Path(out).absolute().parents):
             from tfl.config import UserError
 
@@ -295,9 +302,25 @@ def _export(arguments: argparse.Namespace) -> None:
     from tfl.jobs import check_folder
 
     run = tfl.load(arguments.run)
-    folder = arguments.out or run.directory / "export"
-    check_folder("--out", folder, empty=True)
-    print(run.export(folder))
+    from tfl.serving import bundle
+
+    folder = Path(arguments.out or run.directory / "export")
+    check_folder("--out", folder)
+    bundle.check(folder, arguments.name)
+    version, certified = bundle.write(run, folder, arguments.name)
+    print(certified.told())
+    print(version)
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from tfl.serving import bundle, certificate
+
+    passed = True
+    for version in bundle.chosen(Path(arguments.export)):
+        found = certificate.verify(version)
+        print(f"{version}: {found.told()}")
+        passed = passed and found.passed
+    return 0 if passed else 1
 
 
 def _cache(arguments: argparse.Namespace) -> int:

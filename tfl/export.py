@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tfl.config import UserError
 from tfl.data.config import Resize
 from tfl.lazy import keras, tf
+from tfl.models import features_of
 from tfl.tasks import Task
+
+TOP = 5
+"""Classes that an answer names in the order of their probability, at most."""
 
 
 def export(
@@ -21,46 +25,69 @@ def export(
     modality: str,
     pairs: bool,
     resize: Resize,
-) -> Path:
-    """Writes a SavedModel to `folder` and returns it. Raises `UserError` where the folder already holds something.
+) -> None:
+    """Writes a SavedModel to `folder`, which is new or empty. All that it takes and gives is by rows, [N, …]:
 
-    Its signature `serving_default` takes `images`, the bytes of JPEG, PNG, GIF or BMP files `[N] string`, or `text`
-    (and `text_pair`) `[N] string`, and gives `probabilities [N, C] float32`, `class [N] string` and `class_names
-    [N, C] string`; a regression gives `value [N] float32`. Preprocessing is inside.
+    - `serving_default` takes `images`, the bytes of JPEG, PNG, GIF or BMP files `[N] string`, or `text` (and `text_pair`)
+      `[N] string`, preprocesses them, and gives `probabilities [N, C] float32`, `class_names [N, C] string`, `class [N]
+      string`, and `top_classes` and `top_probabilities [N, K]`, the likeliest first; a task of several labels has no
+      `class`, and a regression gives `value [N] float32` alone.
+    - `predict_tensors` takes what the model does, preprocessed by the client, and gives the same.
+    - `features` takes what `serving_default` does and gives `features [N, D] float32`, what the head sees.
     """
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file; an export is a folder: name a new one")
-    if folder.exists() and any(folder.iterdir()):
-        raise UserError(f"{folder} is not empty; an export never overwrites anything: name another folder")
     archive = keras.export.ExportArchive()
-    archive.track(model)
-    (task,) = tasks.values()
-    (name,) = tasks
+    ((name, task),) = tasks.items()
+    whole = keras.Model(model.input, (features_of(model), model.output[name]))
+    archive.track(whole)
+    raw, specs = _reader(preprocess, modality, pairs, resize)
 
-    def answer(inputs: Mapping[str, Any]) -> dict[str, Any]:
-        return _answer(task, model({key: inputs[key] for key in model.input}, training=False)[name])
+    def answers(*inputs: Any) -> dict[str, Any]:
+        return _answer(task, _call(whole, raw(*inputs))[1])
 
-    if modality == "image":
-        from tfl.data import image as images
+    def features(*inputs: Any) -> dict[str, Any]:
+        return {"features": tf.cast(_call(whole, raw(*inputs))[0], tf.float32)}
 
-        def serve(images_: Any) -> dict[str, Any]:
-            def one(data: Any) -> Any:
-                return images.resize(images.decode(data), preprocess.size, resize)
+    tensors = sorted(model.input)
 
-            pixels = tf.map_fn(one, images_, fn_output_signature=tf.TensorSpec([*preprocess.size, 3], tf.float32))
-            return answer({"image": preprocess(pixels)})
+    def of_tensors(*inputs: Any) -> dict[str, Any]:
+        return _answer(task, _call(whole, dict(zip(tensors, inputs, strict=True)))[1])
 
-        signature = [tf.TensorSpec([None], tf.string, name="images")]
-    else:
+    archive.add_endpoint("serving_default", answers, input_signature=specs)
+    shaped = [tf.TensorSpec([None, *model.input[key].shape[1:]], model.input[key].dtype, name=key) for key in tensors]
+    archive.add_endpoint("predict_tensors", of_tensors, input_signature=shaped)
+    archive.add_endpoint("features", features, input_signature=specs)
+    with tempfile.TemporaryDirectory() as there:
+        if task.class_names:
+            listed = Path(there) / "class_names.txt"
+            listed.write_text("".join(f"{one}\n" for one in task.class_names), encoding="utf-8")
+            lines = tf.lookup.TextFileInitializer(
+                str(listed), tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER, tf.string, tf.lookup.TextFileIndex.WHOLE_LINE
+            )
+            holder = tf.Module()  # its file becomes an asset
+            holder.class_names = tf.lookup.StaticHashTable(lines, "")
+            archive.track(holder)
+        archive.write_out(str(folder), verbose=False)
 
-        def serve(text: Any, text_pair: Any = None) -> dict[str, Any]:  # type: ignore[misc]
-            return answer(preprocess(text, text_pair))
 
+def _reader(preprocess: Any, modality: str, pairs: bool, resize: Resize) -> tuple[Any, list[Any]]:
+    """What makes the model's inputs of raw ones, and the signature of those."""
+    if modality == "text":
         names = ("text", "text_pair") if pairs else ("text",)
-        signature = [tf.TensorSpec([None], tf.string, name=key) for key in names]
-    archive.add_endpoint("serving_default", serve, input_signature=signature)
-    archive.write_out(str(folder), verbose=False)
-    return folder
+        return preprocess, [tf.TensorSpec([None], tf.string, name=key) for key in names]
+    from tfl.data import image as images
+
+    def one(data: Any) -> Any:
+        return images.resize(images.decode(data), preprocess.size, resize)
+
+    def read(encoded: Any) -> dict[str, Any]:
+        pixels = tf.map_fn(one, encoded, fn_output_signature=tf.TensorSpec([*preprocess.size, 3], tf.float32))
+        return {"image": preprocess(pixels)}
+
+    return read, [tf.TensorSpec([None], tf.string, name="images")]
+
+
+def _call(model: keras.Model, inputs: Mapping[str, Any]) -> Any:
+    return model({key: inputs[key] for key in model.input}, training=False)
 
 
 def _answer(task: Task, logits: Any) -> dict[str, Any]:
@@ -68,8 +95,13 @@ def _answer(task: Task, logits: Any) -> dict[str, Any]:
     if task.kind == "regression":
         return {"value": predictions}
     names = tf.constant(task.class_names)
-    every = tf.tile(names[None], [tf.shape(predictions)[0], 1])
-    answer = {"probabilities": predictions, "class_names": every}
+    top = tf.math.top_k(predictions, min(TOP, len(task.class_names)))
+    answer = {
+        "probabilities": predictions,
+        "class_names": tf.tile(names[None], [tf.shape(predictions)[0], 1]),
+        "top_probabilities": top.values,
+        "top_classes": tf.gather(names, top.indices),
+    }
     if task.kind == "classification":
         answer["class"] = tf.gather(names, tf.argmax(predictions, axis=-1))
     return answer

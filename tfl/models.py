@@ -28,6 +28,14 @@ def build(backbone: Backbone, tasks: Mapping[str, Task]) -> keras.Model:
     return keras.Model(backbone.inputs, outputs, name="model")
 
 
+def features_of(model: keras.Model) -> Any:
+    """What the heads of a model that `build` made take: the tensor [N, D] of the backbone's features."""
+    names = {layer.name for layer in model.layers}
+    head = "head_of_task" if "head_of_task" in names else "head"
+    first = next(name for name in (f"{head}_dropout_0", f"{head}_dropout") if name in names)
+    return model.get_layer(first).input
+
+
 def set_trainable(
     model: keras.Model, backbone: Backbone, trainable: Trainable, batch_norm: Literal["frozen", "train"] = "frozen"
 ) -> None:

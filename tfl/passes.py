@@ -72,7 +72,6 @@ class Passes:
             yield done, result
             done += count
 
-
     def _iterators(self, epoch: int, done: int) -> dict[str, Any]:
         """Over the batches of each stream in an epoch, from number `done` on."""
         first, *others = self.streams

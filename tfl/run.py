@@ -26,7 +26,8 @@ from tfl.predict import Forward
 from tfl.report import Report
 from tfl.tasks import TASKS, Task
 
-CONFIG, REPORT, MODEL, PREDICTIONS = "config.yaml", "report.json", "model.keras", "predictions.csv"
+CONFIG, REPORT, MODEL = "config.yaml", "report.json", "model.keras"
+PREDICTIONS, EXAMPLES = "predictions.csv", "examples.tfrecord"
 FACTS, PREPROCESS = "run.json", "preprocess"
 UNFINISHED = ".unfinished"
 """A file that is in the directory of a run from its beginning to its end."""
@@ -50,7 +51,7 @@ class Run:
     """A finished run. It predicts, evaluates and exports; `tfl.load` opens it again from its directory.
 
     The directory holds `config.yaml` (resolved: it reproduces the run), `model.keras`, `preprocess/`, `run.json`,
-    `predictions.csv` (the test split), `report.json` and `logs/` (TensorBoard).
+    `predictions.csv` and `examples.tfrecord` (the test split), `report.json` and `logs/` (TensorBoard).
     """
 
     def __init__(self, directory: Path, facts: Facts, report: Report) -> None:
@@ -110,20 +111,15 @@ class Run:
         skipped = [{"id": bad.id, "reason": bad.reason} for bad in unreadable]
         return self._measure(rows) | ({"unreadable": skipped} if skipped else {})
 
-    def export(self, folder: str | Path) -> Path:
-        """Writes a SavedModel with the preprocessing inside; see `tfl.export.export`. Returns its folder."""
-        from tfl.export import export
+    def export(self, folder: str | Path, name: str | None = None) -> Path:
+        """Writes a version of a model, a SavedModel with the preprocessing inside, into the bundle in `folder`.
 
-        facts = self.facts
-        return export(
-            Path(folder),
-            self.model,
-            facts.tasks,
-            self.preprocess,
-            modality=facts.modality,
-            pairs=facts.pairs,
-            resize=facts.resize,
-        )
+        Returns its folder; see `tfl.export.export` for what it takes and gives, and `tfl.serving.bundle.write`. Raises
+        `UserError` where it does not predict what was evaluated.
+        """
+        from tfl.serving import bundle
+
+        return bundle.write(self, Path(folder), name)[0]
 
     def _task(self) -> tuple[str, Task]:
         return next(iter(self.facts.tasks.items()))

@@ -15,6 +15,7 @@ from tfl import distribute, evaluate, models, predict
 from tfl.checkpoint import Recorder, State
 from tfl.config import UserError, plain
 from tfl.cut import cut
+from tfl.data import kept
 from tfl.data.examples import Columns, Examples
 from tfl.data.pipeline import Batches, prepare, stream_seed
 from tfl.data.splits import Splits
@@ -25,7 +26,7 @@ from tfl.methods.course import Course, Part
 from tfl.methods.facts import describe_data, hardware, told_of_data, versions
 from tfl.phases import Phase, in_words
 from tfl.report import PhaseReport, Report
-from tfl.run import PREDICTIONS, Facts, Run, free_directory, load, save
+from tfl.run import EXAMPLES, PREDICTIONS, Facts, Run, free_directory, load, save
 from tfl.tasks import Task
 
 
@@ -308,6 +309,7 @@ class Session:
             return load(self.directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self._table.to_csv(self.directory / PREDICTIONS, index=False)
+        kept.keep(splits.test, self.directory / EXAMPLES)
         facts = Facts(
             modality=splits.modality,
             pairs=getattr(config.data, "text_pair", None) is not None,

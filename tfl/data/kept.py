@@ -1,0 +1,61 @@
+"""The examples of a test split as they came, kept in one file, so that an export can be held to their evaluation later.
+
+A file of TensorFlow's records, each a `tf.train.Example`: `id`; `text` (and `text_pair`), or `image`, the bytes of an encoded
+image, or `path`, an image file that stays where it is, with the `digest` of its content; and `label`, numbers as the task has
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfl.data.examples import Examples
+from tfl.lazy import tf
+
+
+def keep(examples: Examples, file: Path) -> None:
+    """Writes `examples` to `file`, in order. An array becomes a PNG, which loses nothing."""
+    draft = file.with_name(file.name + ".partial")
+    with tf.io.TFRecordWriter(str(draft)) as writer:
+        for row in examples.dataset().as_numpy_iterator():
+            place = int(row["index"])
+            feature = {"id": _bytes(str(examples.ids[place]).encode())}
+            for name in ("text", "text_pair", "image", "path"):
+                if name in row:
+                    feature[name] = _bytes(_encoded(row[name]) if name == "image" else row[name])
+            if "path" in row:
+                feature["path"] = _bytes(str(Path(row["path"].decode()).absolute()).encode())
+                feature["digest"] = _bytes(bytes(examples.digests[place]))
+            if examples.labels is not None:
+                values = np.atleast_1d(examples.labels[place]).astype(np.float64)
+                feature["label"] = tf.train.Feature(float_list=tf.train.FloatList(value=values))
+            writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
+    draft.replace(file)
+
+
+def read(file: Path) -> Iterator[dict[str, Any]]:
+    """The kept examples: dicts of `id` str, `label` [·] float32, and the bytes of what else there is."""
+    for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator():
+        feature = tf.train.Example.FromString(record).features.feature
+        row: dict[str, Any] = {name: feature[name].bytes_list.value[0] for name in feature if name not in ("id", "label")}
+        row["id"] = feature["id"].bytes_list.value[0].decode()
+        if "label" in feature:
+            row["label"] = np.array(feature["label"].float_list.value, np.float32)
+        yield row
+
+
+def _bytes(value: bytes) -> Any:
+    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+
+
+def _encoded(image: Any) -> bytes:
+    """The bytes of an encoded image; of an array [H, W(, C)] uint8, those of a PNG."""
+    if isinstance(image, bytes):
+        return image
+    array = np.asarray(image)
+    encoded: bytes = tf.io.encode_png(array[..., None] if array.ndim == 2 else array).numpy()
+    return encoded

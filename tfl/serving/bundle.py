@@ -1,0 +1,135 @@
+"""The bundle of an export: versions of models as TensorFlow Serving takes them, each with its certificate.
+
+EXPORT/README.md, models.config, batching.config
+EXPORT/<model>/<version>/   saved_model.pb, variables/, assets/, certificate.json, model_card.md, evidence/, assets.extra/
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfl.config import UserError
+from tfl.export import export
+from tfl.serving import card, certificate, warmup
+
+if TYPE_CHECKING:
+    from tfl.run import Run
+
+MODELS = "models.config"
+"""The file that says which models a bundle has; TensorFlow Serving's `--model_config_file`."""
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+def write(run: Run, folder: Path, name: str | None = None) -> tuple[Path, certificate.Certificate]:
+    """Writes a new version of a model into the bundle in `folder`, and certifies it; returns the version's folder.
+
+    `name`: of the model; None: source and backbone of the run. The version is the next number that is free. It appears
+    whole, once it is certified, so that a server that watches the folder never loads anything else.
+
+    Raises `UserError` where `folder` holds something else, and where the SavedModel does not predict what was evaluated.
+    """
+    check(folder, name)
+    name = name or _name_of(run)
+    base = folder / name
+    base.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".draft-", dir=folder) as place:
+        draft = Path(place) / "version"
+        facts, (task,) = run.facts, run.facts.tasks.values()
+        export(
+            draft,
+            run.model,
+            facts.tasks,
+            run.preprocess,
+            modality=facts.modality,
+            pairs=facts.pairs,
+            resize=facts.resize,
+        )
+        mixed = any(getattr(layer.dtype_policy, "compute_dtype", "") != "float32" for layer in run.model.layers)
+        certificate.gather(draft, run.directory, task, mixed)
+        warmup.write(draft, name)
+        version = _next(base)
+        (draft / "model_card.md").write_text(card.of_model(run.report, facts, name), encoding="utf-8")
+        certified = certificate.certify(draft, name, version)
+        if not certified.passed:
+            raise UserError(certified.told())
+        certified.save(draft)
+        target = _moved(draft, base)
+        if target.name != str(version):  # another export took the number
+            certified = dataclasses.replace(certified, version=int(target.name))
+            certified.save(target)
+    _describe(folder)
+    return target, certified
+
+
+def check(folder: Path, name: str | None = None) -> None:
+    """Raises `UserError` where no version can be written into `folder`, or `name` is none that a model can have."""
+    if name is not None and not NAME.fullmatch(name):
+        raise UserError(f"--name: {name!r} is not valid; letters, digits, _, - and ., such as photos")
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file; an export is a folder: name a new one")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MODELS).is_file():
+        raise UserError(f"{folder} is not empty, and not an export; name another folder")
+
+
+def versions(folder: Path) -> dict[str, list[Path]]:
+    """The folders of the versions of each model in a bundle, the oldest first."""
+    found = {}
+    for base in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
+        numbers = [path for path in base.iterdir() if path.name.isdigit() and (path / "saved_model.pb").is_file()]
+        if numbers:
+            found[base.name] = sorted(numbers, key=lambda path: int(path.name))
+    return found
+
+
+def chosen(place: Path) -> list[Path]:
+    """The versions that `place` names: itself, those of a model, or all of a bundle. Raises `UserError` for none."""
+    if (place / "saved_model.pb").is_file():
+        return [place]
+    if place.is_dir():
+        found = [path for paths in versions(place).values() for path in paths] or versions(place.parent).get(place.name, [])
+        if found:
+            return found
+    raise UserError(f"{place}: not an export, and not a version of one; `tfl export RUN --out {place}` makes one")
+
+
+def _next(base: Path) -> int:
+    return max((int(path.name) for path in base.iterdir() if path.name.isdigit()), default=0) + 1
+
+
+def _moved(draft: Path, base: Path) -> Path:
+    """Gives the draft the next free number below `base`."""
+    while True:
+        target = base / str(_next(base))
+        try:
+            os.rename(draft, target)  # fails where a folder that is not empty is there already
+        except OSError:
+            if target.exists():
+                continue
+            shutil.rmtree(target, ignore_errors=True)
+            raise
+        return target
+
+
+def _name_of(run: Run) -> str:
+    config = run.report.config
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", f"{config['data']['source']}-{run.report.backbone['name']}").strip("-") or "model"
+
+
+def _describe(folder: Path) -> None:
+    """Writes what stands beside the models."""
+    models = list(versions(folder))
+    texts: dict[str, Any] = {
+        MODELS: card.models_config(models),
+        "batching.config": card.BATCHING,
+        "README.md": card.of_bundle(models),
+    }
+    for file, text in texts.items():
+        draft = folder / f".{file}.partial"
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(folder / file)
