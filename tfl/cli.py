@@ -105,6 +105,13 @@ def _parser() -> argparse.ArgumentParser:
     verify = _command(commands, "verify", _verify, "ask an export again for all that was evaluated, and compare")
     verify.add_argument("export", metavar="EXPORT", help="a bundle, a model in it, or a version")
 
+    serve = _command(commands, "serve", _serve, "answer over HTTP as TensorFlow Serving does, with a page to try the models")
+    serve.add_argument("export", metavar="EXPORT", help="a bundle; new versions in it are taken up while it serves")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone, 127.0.0.1)")
+    serve.add_argument("--port", type=int, default=8501, help="0: any that is free (default: 8501)")
+    serve.add_argument("--batch", type=int, default=32, metavar="N", help="rows computed together; 1: none (default: 32)")
+    serve.add_argument("--delay", type=float, default=2.0, metavar="MS", help="that a row waits for others (default: 2)")
+
     _add_cache(commands)
 
     launch = _command(commands, "launch", _launch, "start several workers on this machine that train together, for trying it")
@@ -321,6 +328,22 @@ def _verify(arguments: argparse.Namespace) -> int:
         print(f"{version}: {found.told()}")
         passed = passed and found.passed
     return 0 if passed else 1
+
+
+def _serve(arguments: argparse.Namespace) -> None:
+    from tfl.config import UserError
+    from tfl.serving.serve import serve
+
+    if arguments.batch < 1 or arguments.delay < 0 or not 0 <= arguments.port <= 65535:
+        raise UserError("serve: --batch is at least 1, --delay at least 0, and --port from 0 to 65535")
+    serve(
+        Path(arguments.export),
+        host=arguments.host,
+        port=arguments.port,
+        batch=arguments.batch,
+        delay=arguments.delay / 1000,
+        token=os.environ.get("TFL_SERVE_TOKEN") or None,
+    )
 
 
 def _cache(arguments: argparse.Namespace) -> int:

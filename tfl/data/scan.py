@@ -75,6 +75,16 @@ def kind(data: bytes) -> str | None:
     return next((name for magic, name in FORMATS.items() if data.startswith(magic)), None)
 
 
+def pixels(data: bytes) -> int:
+    """Height × width of an encoded image as its header says, without decoding; 0 where that cannot be read."""
+    form = kind(data)
+    try:
+        height, width = _header_size(data, form) if form else (0, 0)
+    except (tf.errors.OpError, ValueError):
+        return 0
+    return height * width
+
+
 def _reason(item: str | bytes) -> str:
     """Why `item` can't be decoded, or "" where it can."""
     try:

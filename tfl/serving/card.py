@@ -77,9 +77,9 @@ def of_model(report: Report, facts: Any, name: str) -> str:
         "",
         "## Use and limits",
         "",
-        f"For {inputs} like those it was tested on; others (sources, devices, times) have to be evaluated first (`tfl evaluate`).",
-        "It answers with a class for any input, also where none fits. What the backbone learned before, its bias included, is",
-        "in it. The intervals say how well the result on data like the test split is known.",
+        f"For {inputs} like those it was tested on; others (sources, devices, times) have to be evaluated first, by",
+        "`tfl evaluate`. It answers with a class for any input, also where none fits. What the backbone learned before, its",
+        "bias included, is in it. The intervals say how well the result on data like the test split is known.",
         "",
     ]
     return "\n".join(lines)

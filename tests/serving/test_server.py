@@ -1,0 +1,294 @@
+"""A server in a process of its own, asked as TensorFlow Serving's REST API is, by a client of the standard library."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tfl.cli import main
+from tfl.serving import bundle
+
+pytest.importorskip("uvicorn")
+
+
+class Client:
+    """Asks a server."""
+
+    def __init__(self, address: str, process: subprocess.Popen[str]) -> None:
+        self.address, self.process = address, process
+
+    def ask(self, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+        """(status, JSON or text); `body` is posted, as JSON where it is no bytes."""
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        request = urllib.request.Request(self.address + path, data, headers)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as response:
+                status, text = response.status, response.read()
+        except urllib.error.HTTPError as error:
+            status, text = error.code, error.read()
+        try:
+            return status, json.loads(text)
+        except ValueError:
+            return status, text.decode()
+
+
+@contextmanager
+def serving(folder: Path, *words: str, **environment: str) -> Iterator[Client]:
+    command = [sys.executable, "-m", "tfl", "serve", str(folder), "--port", "0", *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment})
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("http://"):
+                yield Client(line.split("/v1/")[0], process)
+                break
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def both(image_export: Path, text_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle with the models `photos` and `calls`."""
+    folder = tmp_path_factory.mktemp("bundle") / "both"
+    shutil.copytree(image_export, folder)
+    shutil.copytree(text_export / "calls", folder / "calls")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def client(both: Path) -> Iterator[Client]:
+    with serving(both) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def files(photos: Path) -> list[Path]:
+    return sorted(photos.rglob("*.png"))[::4]
+
+
+def encoded(files: list[Path]) -> list[dict[str, str]]:
+    return [{"b64": base64.b64encode(file.read_bytes()).decode()} for file in files]
+
+
+def test_status_and_metadata(client: Client) -> None:
+    expected = {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
+    assert client.ask("/v1/models/photos") == (200, {"model_version_status": [expected]})
+    assert client.ask("/v1/models/photos/versions/1") == (200, {"model_version_status": [expected]})
+    status, told = client.ask("/v1/models/calls/metadata")
+    assert status == 200
+    assert told["model_spec"] == {"name": "calls", "signature_name": "", "version": "1"}
+    signature = told["metadata"]["signature_def"]["signature_def"]["serving_default"]
+    assert signature["inputs"]["text"]["dtype"] == "DT_STRING"
+    assert signature["inputs"]["text"]["tensor_shape"]["dim"] == [{"size": "-1", "name": ""}]
+
+
+def test_images_row_by_row_and_as_columns(client: Client, image_run: Any, files: list[Path]) -> None:
+    table = image_run.predict(list(map(str, files)))
+    for instances in (encoded(files), [{"images": one} for one in encoded(files)]):
+        status, answer = client.ask("/v1/models/photos:predict", {"instances": instances})
+        assert status == 200
+        assert [row["class"] for row in answer["predictions"]] == table["predicted"].tolist()
+    rows = [row["probabilities"] for row in answer["predictions"]]
+    np.testing.assert_allclose(rows, table[["p_bright", "p_dark"]], atol=1e-5)
+    for inputs in (encoded(files), {"images": encoded(files)}):
+        status, answer = client.ask("/v1/models/photos/versions/1:predict", {"inputs": inputs})
+        assert status == 200
+        assert answer["outputs"]["class"] == table["predicted"].tolist()
+    body = {"signature_name": "features", "instances": encoded(files[:2])}
+    status, answer = client.ask("/v1/models/photos:predict", body)
+    assert np.shape(answer["predictions"]) == (2, 256)  # a single output goes without its name
+
+
+def test_texts_and_tensors(client: Client, text_run: Any) -> None:
+    texts = ["sales rose this year", "costs fell", "we saw that"]
+    table = text_run.predict(texts)
+    status, answer = client.ask("/v1/models/calls:predict", {"instances": texts})
+    assert status == 200
+    np.testing.assert_allclose([row["probabilities"] for row in answer["predictions"]], table[["p_down", "p_up"]], atol=1e-5)
+    tensors = {name: value.numpy().tolist() for name, value in text_run.preprocess(np.array(texts)).items()}
+    status, same = client.ask("/v1/models/calls:predict", {"signature_name": "predict_tensors", "inputs": tensors})
+    assert status == 200, same
+    np.testing.assert_allclose(same["outputs"]["probabilities"], table[["p_down", "p_up"]], atol=1e-5)
+
+
+WRONG = [
+    ("/v1/models/nothing:predict", {"instances": ["a"]}, 404, "Servable not found for request: Latest(nothing)"),
+    ("/v1/models/calls/versions/7:predict", {"instances": ["a"]}, 404, "Specific(calls, 7)"),
+    ("/v1/models/calls/versions/x:predict", {"instances": ["a"]}, 404, "Malformed request"),
+    ("/v1/models/calls:classify", {"examples": []}, 404, "Malformed request"),
+    ("/v2/models", {}, 404, "Malformed request"),
+    ("/v1/models/calls:predict", b"{", 400, "JSON Parse error"),
+    ("/v1/models/calls:predict", b"[" * 100_000, 400, "JSON Parse error"),
+    ("/v1/models/calls:predict", [], 400, "JSON object"),
+    ("/v1/models/calls:predict", {}, 400, "Missing 'inputs' or 'instances'"),
+    ("/v1/models/calls:predict", {"instances": []}, 400, "not empty"),
+    ("/v1/models/calls:predict", {"instances": [1]}, 400, "a string"),
+    ("/v1/models/calls:predict", {"instances": [{"txt": "a"}]}, 400, "does not have the inputs text"),
+    ("/v1/models/calls:predict", {"inputs": {"text": "a"}}, 400, "a list is expected"),
+    ("/v1/models/calls:predict", {"instances": ["a"], "signature_name": "x"}, 400, 'Serving signature name: "x" not found'),
+    ("/v1/models/calls:predict", {"instances": ["a"] * 257}, 413, "at most 256"),
+    ("/v1/models/photos:predict", {"instances": [{"b64": "%%"}]}, 400, "no base64"),
+    ("/v1/models/photos:predict", {"instances": ["no image"]}, 400, ""),
+    ("/v1/models/photos:predict", {"instances": [""]}, 400, ""),
+    (
+        "/v1/models/photos:predict",
+        {"instances": [[[0.5]]], "signature_name": "predict_tensors"},
+        400,
+        "does not fit",
+    ),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "status", "reason"), WRONG)
+def test_mistakes(client: Client, path: str, body: Any, status: int, reason: str) -> None:
+    found, answer = client.ask(path, body)
+    assert found == status
+    assert reason in answer["error"]
+
+
+def png_header(width: int, height: int) -> bytes:
+    return (
+        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + width.to_bytes(4, "big") + height.to_bytes(4, "big") + b"\x08\x02\0\0\0" + b"\0" * 40
+    )
+
+
+def test_an_image_that_claims_too_much_is_not_decoded(client: Client) -> None:
+    body = {"instances": [{"b64": base64.b64encode(png_header(50_000, 50_000)).decode()}]}
+    status, answer = client.ask("/v1/models/photos:predict", body)
+    assert (status, "2,500,000,000 pixels" in answer["error"]) == (413, True)
+
+
+def memory(process: subprocess.Popen[str]) -> int:
+    """Resident megabytes."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) // 1024
+
+
+def test_bad_requests_break_nothing(client: Client, files: list[Path]) -> None:
+    chance, whole = random.Random(0), files[0].read_bytes()
+    good = {"instances": encoded(files[:1])}
+    expected = client.ask("/v1/models/photos:predict", good)
+    before = memory(client.process)
+    values = [None, 1, -1.5, "", "a", [], {}, {"b64": 1}, {"b64": "AA=="}, True, 1e400, "\ud800", [["a"]], {"images": []}]
+    for number in range(300):
+        broken = bytearray(whole)
+        kind = number % 4
+        if kind == 0:
+            for _ in range(3):
+                broken[chance.randrange(len(broken))] = chance.randrange(256)
+            body: Any = {"instances": [{"b64": base64.b64encode(bytes(broken)).decode()}]}
+        elif kind == 1:
+            body = {"instances": [{"b64": base64.b64encode(whole[: chance.randrange(len(whole))]).decode()}]}
+        elif kind == 2:
+            key = chance.choice(["instances", "inputs", "signature_name", "x"])
+            body = {key: chance.choice(values), "instances": [chance.choice(values) for _ in range(chance.randrange(3))]}
+        else:
+            text = json.dumps(good).encode()
+            body = text[: chance.randrange(len(text))] + bytes([chance.randrange(256)])
+        status, _ = client.ask(f"/v1/models/{chance.choice(['photos', 'calls'])}:predict", body)
+        assert status < 500 or status == 503, (number, body)
+    assert client.ask("/v1/models/photos:predict", good) == expected
+    assert memory(client.process) < before + 200
+
+
+def test_clients_share_batches_and_a_bad_one_harms_nobody(client: Client, image_run: Any, files: list[Path]) -> None:
+    table, answers = image_run.predict(list(map(str, files))), {}
+
+    def ask(place: int) -> None:
+        one = encoded([files[place]]) if place >= 0 else [{"b64": "AAAA"}]
+        answers[place] = client.ask("/v1/models/photos:predict", {"instances": one})
+
+    threads = [threading.Thread(target=ask, args=(place,)) for place in range(-1, len(files))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers[-1][0] == 400
+    for place, row in table.iterrows():
+        status, answer = answers[place]
+        assert status == 200
+        np.testing.assert_allclose(
+            answer["predictions"][0]["probabilities"], row[["p_bright", "p_dark"]].astype(float), atol=1e-5
+        )
+    metrics = client.ask("/metrics")[1]
+    assert 'tfl_requests_total{code="200",model="photos"}' in metrics
+    rows, batches = (
+        float(line.split()[1])
+        for key in ("sum", "count")
+        for line in metrics.splitlines()
+        if line.startswith(f"tfl_batch_rows_{key}")
+    )
+    assert rows > batches
+
+
+def test_health_and_the_page(client: Client) -> None:
+    assert client.ask("/healthz")[0] == client.ask("/readyz")[0] == 200
+    status, page = client.ask("/")
+    assert status == 200
+    assert '"photos": ["images"]' in page
+    assert "http://" not in page
+    assert "https://" not in page
+
+
+def test_a_new_version_is_taken_up_without_a_failed_request(both: Path, tmp_path: Path, files: list[Path]) -> None:
+    folder, seen, stop = tmp_path / "export", [], threading.Event()
+    shutil.copytree(both, folder)
+    with serving(folder) as client:
+
+        def ask() -> None:
+            while not stop.is_set():
+                seen.append(client.ask("/v1/models/photos:predict", {"instances": encoded(files[:1])})[0])
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        draft = tmp_path / "draft"
+        shutil.copytree(folder / "photos" / "1", draft)
+        draft.rename(folder / "photos" / "2")
+        end = time.monotonic() + 60
+        while client.ask("/v1/models/photos")[1]["model_version_status"][0]["version"] != "2" and time.monotonic() < end:
+            time.sleep(0.2)
+        time.sleep(0.5)
+        stop.set()
+        for thread in threads:
+            thread.join()
+        assert client.ask("/v1/models/photos/versions/2")[0] == 200
+        assert client.ask("/v1/models/photos/versions/1")[0] == 404
+        assert set(seen) == {200}
+        client.process.send_signal(signal.SIGTERM)
+        assert client.process.wait(30) == 0
+
+
+def test_a_token(text_export: Path) -> None:
+    with serving(text_export, TFL_SERVE_TOKEN="secret") as client:
+        body = {"instances": ["sales rose"]}
+        assert client.ask("/v1/models/calls:predict", body)[0] == 401
+        assert client.ask("/v1/models/calls:predict", body, Authorization="Bearer wrong")[0] == 401
+        assert client.ask("/v1/models/calls:predict", body, Authorization="Bearer secret")[0] == 200
+        assert client.ask("/healthz")[0] == 200
+
+
+def test_what_cannot_be_served(photos: Path, text_export: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", str(photos)]) == 2
+    assert "not an export" in capsys.readouterr().err
+    assert main(["serve", str(text_export), "--batch", "0"]) == 2
+    assert "--batch is at least 1" in capsys.readouterr().err
+    assert bundle.versions(text_export)
