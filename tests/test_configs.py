@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -68,3 +69,6 @@ def test_it_runs_and_only_what_each_phase_declares_moves(file: Path, tmp_path: P
         expected = {"head": 0, "all": len(names)}.get(str(phase.trainable), getattr(phase.trainable, "last", None))
         assert len(report.blocks) == expected
         assert inside - statistics <= changed, "everything declared trainable moves"
+    certificate = json.loads((run.export(tmp_path / "export") / "certificate.json").read_text())
+    assert certificate["agreement"] == 1.0
+    assert certificate["largest_difference"] <= 1e-5

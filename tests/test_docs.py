@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tfl.cli import _parser
 from tfl.config import override, validate
+from tfl.parser import whole
 from tfl.phases import Phase
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,7 +63,7 @@ def test_there_are_commands() -> None:
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_a_command_parses_and_its_keys_exist(words: list[str]) -> None:
-    arguments, rest = _parser().parse_known_args(words)
+    arguments, rest = whole().parse_known_args(words)
     overrides = [*getattr(arguments, "overrides", []), *rest]
     for item in overrides:
         key, sign, _ = item.partition("=")

@@ -1,13 +1,15 @@
-"""The command line: parse, call, print. What it prints about a mistake is one line, and the exit code is 2."""
+"""The command line: call what was asked for, and print. What it prints about a mistake is one line, and the exit code is 2."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from tfl.parser import whole
 
 LOST = 75
 """Exit code of a worker that another one left alone (EX_TEMPFAIL: start it again)."""
@@ -18,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; the exit code: 0 done, 1 failed, 2 a mistake in what was given, 75 another worker is gone, 130
     interrupted, 143 terminated.
     """
-    parser = _parser()
+    parser = whole()
     arguments, rest = parser.parse_known_args(argv)
     overrides = [item for item in rest if "=" in item and not item.startswith("-") and hasattr(arguments, "overrides")]
     if len(overrides) < len(rest):  # argparse loses positional arguments that stand behind options; only those are taken
@@ -30,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from tfl.config import UserError
 
     try:
-        code: int | None = arguments.call(arguments)
+        code: int | None = CALLS[arguments.command](arguments)
         return code or 0
     except UserError as error:
         print(f"tfl: {error}", file=sys.stderr)
@@ -50,106 +52,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:  # a disk that is full, a folder that may not be written
         print(f"tfl: {error}", file=sys.stderr)
         return 2
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="tfl", description="The transfer-learning workbench for Keras 3 on TensorFlow.")
-    parser.add_argument("-v", "--verbose", action="store_true", help="show TensorFlow's own log")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-
-    train = _command(commands, "train", _train, "train on a config, a folder of images or a table of texts")
-    _add_job(train)
-    train.add_argument("--out", metavar="DIR", help="directory of the run (default: a new one below runs/)")
-    train.add_argument("--resume", action="store_true", help="go on with the unfinished run in DIR, or the last below runs/")
-    train.add_argument("--export", metavar="DIR", help="also export a SavedModel there")
-
-    check = _command(commands, "check", _check, "everything but training: data, weights, what would train, time, memory")
-    _add_job(check)
-
-    sweep = _command(commands, "sweep", _sweep, "try values of keys (KEY=A,B or KEY=LOW..HIGH) and keep the best")
-    _add_job(sweep)
-    sweep.add_argument("--trials", type=int, default=20, metavar="N", help="sets of values to try (default: 20)")
-    sweep.add_argument(
-        "--out", metavar="DIR", help="directory of the sweep, new or to go on with (default: a new one in runs/)"
-    )
-    sweep.add_argument("--no-best", action="store_true", help="do not run the best config as an ordinary run into DIR/best")
-    sweep.epilog = (
-        "task.dropout=0,0.2 tries values, phases.0.learning_rate=1e-4..1e-2 a range (by its logarithm where it is wide); what "
-        "stands in brackets or quotes is one value. Every combination is tried where there are no more than N, else Optuna "
-        "proposes. Trials are compared on the validation split; the test split is used by the run in DIR/best alone. The same "
-        "command on the same DIR goes on where it was interrupted."
-    )
-
-    evaluate = _command(commands, "evaluate", _evaluate, "evaluate a run, on its own test split or on other data")
-    evaluate.add_argument("run", metavar="RUN")
-    evaluate.add_argument("source", nargs="?", metavar="SOURCE", help="labelled data (default: the run's test split)")
-    evaluate.add_argument("--label", metavar="COLUMN", help="column of labels in SOURCE (default: the run's)")
-    evaluate.add_argument("--text", metavar="COLUMN", help="column of texts in SOURCE (default: the run's)")
-    evaluate.add_argument("--text-pair", metavar="COLUMN", help="column of second texts, for a run that reads pairs")
-
-    predict = _command(commands, "predict", _predict, "predict images, texts or the rows of tables")
-    predict.add_argument("run", metavar="RUN")
-    predict.add_argument(
-        "files", nargs="+", metavar="FILE", help="images or folders of them; tables; .txt files, a text a line"
-    )
-    predict.add_argument("--text", metavar="COLUMN", help="column of texts in a table (default: the run's)")
-    predict.add_argument("--text-pair", metavar="COLUMN", help="column of second texts, for a run that reads pairs")
-    predict.add_argument("--image", metavar="COLUMN", help="column of image paths in a table (default: the run's)")
-    predict.add_argument("--out", metavar="CSV", help="where to write the predictions (default: the terminal)")
-
-    export = _command(commands, "export", _export, "export a run as a SavedModel, certified to predict what was evaluated")
-    export.add_argument("run", metavar="RUN")
-    export.add_argument("--out", metavar="DIR", help="of the bundle, new or to add a version to (default: RUN/export)")
-    export.add_argument("--name", metavar="MODEL", help="of the model (default: from source and backbone)")
-
-    verify = _command(commands, "verify", _verify, "ask an export again for all that was evaluated, and compare")
-    verify.add_argument("export", metavar="EXPORT", help="a bundle, a model in it, or a version")
-
-    serve = _command(commands, "serve", _serve, "answer over HTTP as TensorFlow Serving does, with a page to try the models")
-    serve.add_argument("export", metavar="EXPORT", help="a bundle; new versions in it are taken up while it serves")
-    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone, 127.0.0.1)")
-    serve.add_argument("--port", type=int, default=8501, help="0: any that is free (default: 8501)")
-    serve.add_argument("--batch", type=int, default=32, metavar="N", help="rows computed together; 1: none (default: 32)")
-    serve.add_argument("--delay", type=float, default=2.0, metavar="MS", help="that a row waits for others (default: 2)")
-
-    _add_cache(commands)
-
-    launch = _command(commands, "launch", _launch, "start several workers on this machine that train together, for trying it")
-    launch.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default: 2)")
-    launch.add_argument("--logs", metavar="DIR", help="where each one's output goes (default: a new folder in runs/)")
-    launch.add_argument("command", nargs=argparse.REMAINDER, metavar="-- train …", help="the command of each; it needs --out")
-
-    listing = _command(commands, "list", _list, "list what there is")
-    listing.add_argument("what", choices=("backbones", "sources", "presets"))
-    return parser
-
-
-def _add_cache(commands: Any) -> None:
-    cache = _command(commands, "cache", _cache, "the store of frozen features: what is in it, whether it is whole; clear it")
-    cache.add_argument("what", choices=("list", "info", "verify", "clear"))
-    cache.add_argument("keys", nargs="*", metavar="KEY", help="entries, by the beginnings of their keys (clear: or --all)")
-    cache.add_argument("--all", action="store_true", help="with clear: every entry")
-    cache.add_argument("--directory", metavar="DIR", help="of the store (default: TFL_CACHE, or the user's cache folder)")
-
-
-def _command(commands: Any, name: str, call: Any, text: str) -> argparse.ArgumentParser:
-    command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-    command.set_defaults(call=call)
-    command.add_argument("-v", "--verbose", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-    return command
-
-
-def _add_job(command: argparse.ArgumentParser) -> None:
-    """What says which job: a config or a source, shortcuts for its most used keys, and overrides."""
-    command.add_argument("job", nargs="?", metavar="CONFIG|SOURCE", help="a .yaml config; or a folder, table, .npz, …")
-    command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="such as phases.1.learning_rate=3e-6")
-    command.add_argument("--config", metavar="YAML", help="the config, named by an option")
-    command.add_argument("--backbone", metavar="NAME", help="backbone.name; `tfl list backbones`")
-    command.add_argument("--weights", metavar="WHERE", help="backbone.weights: a file, folder, package://…, hf://… or none")
-    command.add_argument("--text", metavar="COLUMN", help="data.text: the column of texts")
-    command.add_argument("--text-pair", metavar="COLUMN", help="data.text_pair: the column of second texts")
-    command.add_argument("--label", metavar="COLUMN", help="data.label: the column of labels")
-    command.add_argument("--seed", type=int, help="seed of splits, order, augmentation and the head")
 
 
 def _job(arguments: argparse.Namespace) -> Any:
@@ -217,7 +119,7 @@ def _launch(arguments: argparse.Namespace) -> int:
     from tfl.config import UserError
     from tfl.launch import launch
 
-    command = [word for place, word in enumerate(arguments.command) if word != "--" or place]
+    command = [word for place, word in enumerate(arguments.words) if word != "--" or place]
     if arguments.workers < 1:
         raise UserError(f"--workers: {arguments.workers} is not valid; at least 1")
     if not command or command[0] != "train":
@@ -372,6 +274,21 @@ def _list(arguments: argparse.Namespace) -> None:
     for name, text in listing(arguments.what).items():
         print(f"{name:<28} {text}")
 
+
+CALLS: dict[str, Callable[[argparse.Namespace], int | None]] = {
+    "train": _train,
+    "check": _check,
+    "sweep": _sweep,
+    "evaluate": _evaluate,
+    "predict": _predict,
+    "export": _export,
+    "verify": _verify,
+    "serve": _serve,
+    "cache": _cache,
+    "launch": _launch,
+    "list": _list,
+}
+"""What each command of `tfl.parser` does."""
 
 if __name__ == "__main__":
     sys.exit(main())

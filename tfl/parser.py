@@ -1,0 +1,124 @@
+"""What can be typed: commands, their arguments and options."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+def whole() -> argparse.ArgumentParser:
+    """The parser of `tfl`; `command` is the name of the command that was typed."""
+    parser = argparse.ArgumentParser(prog="tfl", description="The transfer-learning workbench for Keras 3 on TensorFlow.")
+    parser.add_argument("-v", "--verbose", action="store_true", help="show TensorFlow's own log")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
+    _train(commands)
+    _sweep(commands)
+    _use(commands)
+    _serve(commands)
+    _cache(commands)
+    _launch(commands)
+    listing = _command(commands, "list", "list what there is")
+    listing.add_argument("what", choices=("backbones", "sources", "presets"))
+    return parser
+
+
+def _train(commands: Any) -> None:
+    """To a run."""
+    train = _command(commands, "train", "train on a config, a folder of images or a table of texts")
+    _add_job(train)
+    train.add_argument("--out", metavar="DIR", help="directory of the run (default: a new one below runs/)")
+    train.add_argument("--resume", action="store_true", help="go on with the unfinished run in DIR, or the last below runs/")
+    train.add_argument("--export", metavar="DIR", help="also export a SavedModel there")
+
+    check = _command(commands, "check", "everything but training: data, weights, what would train, time, memory")
+    _add_job(check)
+
+
+def _sweep(commands: Any) -> None:
+    """To the best of several."""
+    sweep = _command(commands, "sweep", "try values of keys (KEY=A,B or KEY=LOW..HIGH) and keep the best")
+    _add_job(sweep)
+    sweep.add_argument("--trials", type=int, default=20, metavar="N", help="sets of values to try (default: 20)")
+    sweep.add_argument(
+        "--out", metavar="DIR", help="directory of the sweep, new or to go on with (default: a new one in runs/)"
+    )
+    sweep.add_argument("--no-best", action="store_true", help="do not run the best config as an ordinary run into DIR/best")
+    sweep.epilog = (
+        "task.dropout=0,0.2 tries values, phases.0.learning_rate=1e-4..1e-2 a range (by its logarithm where it is wide); what "
+        "stands in brackets or quotes is one value. Every combination is tried where there are no more than N, else Optuna "
+        "proposes. Trials are compared on the validation split; the test split is used by the run in DIR/best alone. The same "
+        "command on the same DIR goes on where it was interrupted."
+    )
+
+
+def _use(commands: Any) -> None:
+    """What a run is asked."""
+    evaluate = _command(commands, "evaluate", "evaluate a run, on its own test split or on other data")
+    evaluate.add_argument("run", metavar="RUN")
+    evaluate.add_argument("source", nargs="?", metavar="SOURCE", help="labelled data (default: the run's test split)")
+    evaluate.add_argument("--label", metavar="COLUMN", help="column of labels in SOURCE (default: the run's)")
+    evaluate.add_argument("--text", metavar="COLUMN", help="column of texts in SOURCE (default: the run's)")
+    evaluate.add_argument("--text-pair", metavar="COLUMN", help="column of second texts, for a run that reads pairs")
+
+    predict = _command(commands, "predict", "predict images, texts or the rows of tables")
+    predict.add_argument("run", metavar="RUN")
+    predict.add_argument(
+        "files", nargs="+", metavar="FILE", help="images or folders of them; tables; .txt files, a text a line"
+    )
+    predict.add_argument("--text", metavar="COLUMN", help="column of texts in a table (default: the run's)")
+    predict.add_argument("--text-pair", metavar="COLUMN", help="column of second texts, for a run that reads pairs")
+    predict.add_argument("--image", metavar="COLUMN", help="column of image paths in a table (default: the run's)")
+    predict.add_argument("--out", metavar="CSV", help="where to write the predictions (default: the terminal)")
+
+
+def _serve(commands: Any) -> None:
+    """From a run to something that answers."""
+    export = _command(commands, "export", "export a run as a SavedModel, certified to predict what was evaluated")
+    export.add_argument("run", metavar="RUN")
+    export.add_argument("--out", metavar="DIR", help="of the bundle, new or to add a version to (default: RUN/export)")
+    export.add_argument("--name", metavar="MODEL", help="of the model (default: from source and backbone)")
+
+    verify = _command(commands, "verify", "ask an export again for all that was evaluated, and compare")
+    verify.add_argument("export", metavar="EXPORT", help="a bundle, a model in it, or a version")
+
+    serve = _command(commands, "serve", "answer over HTTP as TensorFlow Serving does, with a page to try the models")
+    serve.add_argument("export", metavar="EXPORT", help="a bundle; new versions in it are taken up while it serves")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone, 127.0.0.1)")
+    serve.add_argument("--port", type=int, default=8501, help="0: any that is free (default: 8501)")
+    serve.add_argument("--batch", type=int, default=32, metavar="N", help="rows computed together; 1: none (default: 32)")
+    serve.add_argument("--delay", type=float, default=2.0, metavar="MS", help="that a row waits for others (default: 2)")
+
+
+def _launch(commands: Any) -> None:
+    """Several workers."""
+    launch = _command(commands, "launch", "start several workers on this machine that train together, for trying it")
+    launch.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default: 2)")
+    launch.add_argument("--logs", metavar="DIR", help="where each one's output goes (default: a new folder in runs/)")
+    launch.add_argument("words", nargs=argparse.REMAINDER, metavar="-- train …", help="the command of each; it needs --out")
+
+
+def _cache(commands: Any) -> None:
+    cache = _command(commands, "cache", "the store of frozen features: what is in it, whether it is whole; clear it")
+    cache.add_argument("what", choices=("list", "info", "verify", "clear"))
+    cache.add_argument("keys", nargs="*", metavar="KEY", help="entries, by the beginnings of their keys (clear: or --all)")
+    cache.add_argument("--all", action="store_true", help="with clear: every entry")
+    cache.add_argument("--directory", metavar="DIR", help="of the store (default: TFL_CACHE, or the user's cache folder)")
+
+
+def _command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    command.add_argument("-v", "--verbose", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    return command
+
+
+def _add_job(command: argparse.ArgumentParser) -> None:
+    """What says which job: a config or a source, shortcuts for its most used keys, and overrides."""
+    command.add_argument("job", nargs="?", metavar="CONFIG|SOURCE", help="a .yaml config; or a folder, table, .npz, …")
+    command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="such as phases.1.learning_rate=3e-6")
+    command.add_argument("--config", metavar="YAML", help="the config, named by an option")
+    command.add_argument("--backbone", metavar="NAME", help="backbone.name; `tfl list backbones`")
+    command.add_argument("--weights", metavar="WHERE", help="backbone.weights: a file, folder, package://…, hf://… or none")
+    command.add_argument("--text", metavar="COLUMN", help="data.text: the column of texts")
+    command.add_argument("--text-pair", metavar="COLUMN", help="data.text_pair: the column of second texts")
+    command.add_argument("--label", metavar="COLUMN", help="data.label: the column of labels")
+    command.add_argument("--seed", type=int, help="seed of splits, order, augmentation and the head")
