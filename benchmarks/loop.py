@@ -21,8 +21,8 @@ import numpy as np
 
 from tfl import backbones, distribute, models
 from tfl.cut import cut
+from tfl.data.batches import Batches
 from tfl.data.examples import Columns, digest, digests, strings
-from tfl.data.pipeline import Batches
 from tfl.lazy import keras, tf
 from tfl.optimizers import optimizer
 from tfl.phases import Phase

@@ -9,8 +9,9 @@ import numpy as np
 
 from tfl.backbones import Backbone, Block, ImagePreprocess, WeightsReport
 from tfl.data import Columns
+from tfl.data.batches import Batches
 from tfl.data.examples import digest, digests
-from tfl.data.pipeline import Batches, ImageBatches
+from tfl.data.pipeline import ImageBatches
 
 SIZE = 16
 

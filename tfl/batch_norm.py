@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tfl.cut import Cut
-from tfl.data.pipeline import Batches
+from tfl.data.batches import Batches
 from tfl.distribute import distributed
 from tfl.lazy import tf
 from tfl.models import batch_norms

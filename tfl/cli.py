@@ -242,6 +242,7 @@ def _serve(arguments: argparse.Namespace) -> None:
         Path(arguments.export),
         host=arguments.host,
         port=arguments.port,
+        grpc_port=arguments.grpc_port,
         batch=arguments.batch,
         delay=arguments.delay / 1000,
         token=os.environ.get("TFL_SERVE_TOKEN") or None,

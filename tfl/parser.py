@@ -85,6 +85,7 @@ def _serve(commands: Any) -> None:
     serve.add_argument("export", metavar="EXPORT", help="a bundle; new versions in it are taken up while it serves")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone, 127.0.0.1)")
     serve.add_argument("--port", type=int, default=8501, help="0: any that is free (default: 8501)")
+    serve.add_argument("--grpc-port", type=int, metavar="PORT", help="also answer over gRPC there; 0: any (default: no gRPC)")
     serve.add_argument("--batch", type=int, default=32, metavar="N", help="rows computed together; 1: none (default: 32)")
     serve.add_argument("--delay", type=float, default=2.0, metavar="MS", help="that a row waits for others (default: 2)")
 

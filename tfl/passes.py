@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tfl.config import UserError
-from tfl.data.pipeline import Batches
+from tfl.data.batches import Batches
 from tfl.distribute import distributed, workers
 from tfl.interrupt import Interrupt
 from tfl.lazy import keras

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tfl.cut import Cut
-from tfl.data.pipeline import Batches
+from tfl.data.batches import Batches
 from tfl.distribute import distributed
 from tfl.lazy import pd, tf
 from tfl.tasks import Task

@@ -15,10 +15,10 @@ from tfl import config as configs
 from tfl import evaluate, predict
 from tfl.config import UserError
 from tfl.cut import Cut, cut
+from tfl.data.batches import Batches
 from tfl.data.config import Resize
 from tfl.data.examples import Modality
 from tfl.data.given import given
-from tfl.data.pipeline import Batches
 from tfl.features.config import Features
 from tfl.features.extract import Extracted, Extractor, Request
 from tfl.lazy import keras, pd, tf

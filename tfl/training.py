@@ -11,7 +11,7 @@ import numpy as np
 
 from tfl.checkpoint import Recorder, State, assign, named
 from tfl.cut import Cut
-from tfl.data.pipeline import Batches
+from tfl.data.batches import Batches
 from tfl.distribute import workers
 from tfl.interrupt import Interrupt, Terminated
 from tfl.lazy import keras, tf

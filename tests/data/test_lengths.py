@@ -20,10 +20,11 @@ from tfl import backbones
 from tfl.backbones import ImagePreprocess
 from tfl.config import UserError
 from tfl.data import lengths as by_length
+from tfl.data.batches import stream_seed
 from tfl.data.config import DataConfig
 from tfl.data.examples import Columns, digest, digests, strings
 from tfl.data.lengths import batches_by_length, padded_lengths
-from tfl.data.pipeline import StringBatches, TextBatches, prepare, stream_seed
+from tfl.data.pipeline import StringBatches, TextBatches, prepare
 
 PADS = {"token_ids": 9, "padding_mask": 0}
 

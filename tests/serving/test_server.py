@@ -286,6 +286,46 @@ def test_a_token(text_export: Path) -> None:
         assert client.ask("/healthz")[0] == 200
 
 
+def test_the_official_stubs(both: Path, text_run: Any, image_run: Any, files: list[Path]) -> None:
+    import grpc
+    import tensorflow as tf
+    from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
+
+    with serving(both, "--grpc-port", "0") as client:
+        assert client.process.stdout is not None
+        address = next(line for line in client.process.stdout if line.startswith("grpc: ")).split()[1]
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(grpc.insecure_channel(address))
+
+        def predict(model: str, **inputs: Any) -> Any:
+            request = predict_pb2.PredictRequest()
+            request.model_spec.name = model
+            for name, values in inputs.items():
+                request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
+            return stub.Predict(request, timeout=60)
+
+        response = predict("photos", images=[file.read_bytes() for file in files])
+        table = image_run.predict(list(map(str, files)))
+        found = tf.make_ndarray(response.outputs["probabilities"])
+        np.testing.assert_allclose(found, table[["p_bright", "p_dark"]], atol=1e-5)
+        assert response.model_spec.version.value == 1
+        found = tf.make_ndarray(predict("calls", text=["sales rose", "costs fell"]).outputs["class"])
+        assert [name.decode() for name in found] == text_run.predict(["sales rose", "costs fell"])["predicted"].tolist()
+        for model, inputs, code in (
+            ("nothing", {"text": ["a"]}, grpc.StatusCode.NOT_FOUND),
+            ("calls", {"txt": ["a"]}, grpc.StatusCode.INVALID_ARGUMENT),
+            ("calls", {"text": [1.0]}, grpc.StatusCode.INVALID_ARGUMENT),
+            ("photos", {"images": [b"no image"]}, grpc.StatusCode.INVALID_ARGUMENT),
+        ):
+            with pytest.raises(grpc.RpcError) as caught:
+                predict(model, **inputs)
+            assert caught.value.code() == code
+        request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+        request.model_spec.name = "calls"
+        signatures = get_model_metadata_pb2.SignatureDefMap()
+        assert stub.GetModelMetadata(request, timeout=60).metadata["signature_def"].Unpack(signatures)
+        assert set(signatures.signature_def) == {"serving_default", "predict_tensors", "features"}
+
+
 def test_what_cannot_be_served(photos: Path, text_export: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", str(photos)]) == 2
     assert "not an export" in capsys.readouterr().err

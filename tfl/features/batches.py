@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from tfl.data.batches import Batches, stream_seed
 from tfl.data.examples import Columns
 from tfl.data.lengths import batches_by_length
-from tfl.data.pipeline import Batches, stream_seed
 from tfl.features.shard import Shard, numpy_dtype
 from tfl.features.store import Entry, Place
 from tfl.lazy import tf

@@ -12,7 +12,8 @@ from typing import Any
 from tfl.backbones.blocks import Block
 from tfl.config import UserError
 from tfl.cut import Cut
-from tfl.data.pipeline import Batches, ImageBatches
+from tfl.data.batches import Batches
+from tfl.data.pipeline import ImageBatches
 from tfl.distribute import Workers, alone
 from tfl.features.config import Features
 from tfl.features.fill import Filled

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from tfl.cut import Part
+from tfl.data.batches import Batches
 from tfl.data.examples import Columns
-from tfl.data.pipeline import Batches
 from tfl.distribute import Workers, alone
 from tfl.features import engine as engines
 from tfl.features import key

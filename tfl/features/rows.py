@@ -19,8 +19,9 @@ import numpy as np
 
 from tfl.config import plain
 from tfl.data import scan
+from tfl.data.batches import Batches
 from tfl.data.examples import Columns
-from tfl.data.pipeline import Batches, ImageBatches, TextBatches
+from tfl.data.pipeline import ImageBatches, TextBatches
 from tfl.lazy import tf
 
 ROWS = 32

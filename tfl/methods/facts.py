@@ -1,4 +1,4 @@
-"""What a report says of the data, the releases and the machine of a run."""
+"""What a report says of the data, the phases, the releases and the machine of a run."""
 
 from __future__ import annotations
 
@@ -7,8 +7,16 @@ from collections.abc import Iterator
 from importlib import metadata
 from typing import Any
 
+import numpy as np
+
+from tfl import models
+from tfl.config import plain
 from tfl.data.splits import Splits
 from tfl.features import engine
+from tfl.features.extract import Extracted
+from tfl.phases import Phase
+from tfl.report import Moved, PhaseReport
+from tfl.training import Fit
 
 
 def describe_data(splits: Splits) -> dict[str, Any]:
@@ -38,6 +46,28 @@ def told_of_data(splits: Splits) -> Iterator[str]:
             f"  warning: {len(splits.duplicates)} examples stand in two splits, the first as {one} ({split}) and "
             f"{other} ({its}); the test result is too good by them"
         )
+
+
+def report_of(phase: Phase, backbone: Any, model: Any, fit: Fit, *, moved: Moved, extracted: Extracted) -> PhaseReport:
+    """The record of a phase of `model`, whose variables are trainable as they were in it."""
+    trained = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
+    stream: Any = extracted.streams["train"]
+    return PhaseReport(
+        trainable=plain(phase.trainable),
+        blocks=tuple(backbone.trainable),
+        trainable_parameters=trained,
+        frozen_parameters=sum(int(np.prod(v.shape)) for v in models.variables(model)) - trained,
+        learning_rates={group.name: phase.learning_rate * group.scale for group in models.groups(model, backbone, phase)},
+        epochs=fit.epochs,
+        kept_epoch=fit.kept_epoch,
+        stopped=fit.stopped,
+        seconds=fit.seconds,
+        examples_per_second=fit.examples_per_second,
+        waiting=fit.waiting,
+        moved=moved,
+        padding=stream.padding() if hasattr(stream, "padding") else None,
+        features=dict(extracted.facts),
+    )
 
 
 def versions() -> dict[str, str]:

@@ -16,7 +16,7 @@ from tfl.backbones.config import Config as BackboneConfig
 from tfl.config import UserError, require
 from tfl.cut import cut
 from tfl.data.augment import Augment
-from tfl.data.pipeline import stream_seed
+from tfl.data.batches import stream_seed
 from tfl.data.splits import Splits
 from tfl.distribute import Name as StrategyName
 from tfl.features.config import Features

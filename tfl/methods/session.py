@@ -16,14 +16,15 @@ from tfl.checkpoint import Recorder, State
 from tfl.config import UserError, plain
 from tfl.cut import cut
 from tfl.data import kept
+from tfl.data.batches import Batches, stream_seed
 from tfl.data.examples import Columns, Examples
-from tfl.data.pipeline import Batches, prepare, stream_seed
+from tfl.data.pipeline import prepare
 from tfl.data.splits import Splits
 from tfl.data.text import tokenize
 from tfl.features.extract import Extracted, Extractor, Request
 from tfl.interrupt import Interrupt, Terminated
 from tfl.methods.course import Course, Part
-from tfl.methods.facts import describe_data, hardware, told_of_data, versions
+from tfl.methods.facts import describe_data, hardware, report_of, told_of_data, versions
 from tfl.phases import Phase, in_words
 from tfl.report import PhaseReport, Report
 from tfl.run import EXAMPLES, PREDICTIONS, Facts, Run, free_directory, load, save
@@ -181,23 +182,7 @@ class Session:
             start=loop,
         )
         self._epochs += 0 if quiet else len(fit.epochs)
-        trained = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
-        return PhaseReport(
-            trainable=plain(phase.trainable),
-            blocks=tuple(backbone.trainable),
-            trainable_parameters=trained,
-            frozen_parameters=sum(int(np.prod(v.shape)) for v in models.variables(model)) - trained,
-            learning_rates={group.name: phase.learning_rate * group.scale for group in groups},
-            epochs=fit.epochs,
-            kept_epoch=fit.kept_epoch,
-            stopped=fit.stopped,
-            seconds=fit.seconds,
-            examples_per_second=fit.examples_per_second,
-            waiting=fit.waiting,
-            moved=models.what_moved(model, before),
-            padding=stream.padding() if hasattr(stream, "padding") else None,
-            features=dict(extracted.facts),
-        )
+        return report_of(phase, backbone, model, fit, moved=models.what_moved(model, before), extracted=extracted)
 
     def resume(self, part: Part) -> None:
         """Goes on behind the phases of `part` that are done."""

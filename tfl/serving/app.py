@@ -67,9 +67,10 @@ class Server:
         sizes = tuple(2**power for power in range(9))
         self._rows = Histogram("tfl_batch_rows", "Rows of a computed batch", registry=self.registry, buckets=sizes)
 
-    def app(self) -> Starlette:
-        """What an ASGI server runs."""
+    def app(self, lifespan: Any = None) -> Starlette:
+        """What an ASGI server runs; `lifespan`: as Starlette takes it."""
         return Starlette(
+            lifespan=lifespan,
             routes=[
                 Route("/", self._page),
                 Route("/healthz", self._health),
@@ -85,7 +86,7 @@ class Server:
     async def _model(self, request: Request) -> Response:
         path, began, name = request.path_params["rest"], time.perf_counter(), "-"
         try:
-            self._allow(request)
+            self.allow(request.headers.get("authorization", ""))
             place, _, verb = path.partition(":")
             version, name = self._version(place, request)
             if request.method == "POST" and verb == "predict":
@@ -102,9 +103,9 @@ class Server:
         self._latency.labels(name).observe(time.perf_counter() - began)
         return response
 
-    def _allow(self, request: Request) -> None:
-        given = request.headers.get("authorization", "").encode()
-        if self._token is not None and not hmac.compare_digest(given, f"Bearer {self._token}".encode()):
+    def allow(self, authorization: str) -> None:
+        """Raises `Refused` where a request with this header gets no answer."""
+        if self._token is not None and not hmac.compare_digest(authorization.encode(), f"Bearer {self._token}".encode()):
             raise Refused(401, "this server wants the header Authorization: Bearer TOKEN")
         if self.stopping:
             raise Refused(503, "the server is stopping")
@@ -114,12 +115,15 @@ class Server:
         name, *rest = place.removesuffix("/metadata").split("/")
         if rest and (len(rest) != 2 or rest[0] != "versions" or not (rest[1].isascii() and rest[1].isdigit())):
             raise Refused(404, f"Malformed request: {request.method} {request.url.path}")
-        number = int(rest[1][:18]) if rest else None
+        return self.find(name, int(rest[1][:18]) if rest else None), name
+
+    def find(self, name: str, number: int | None) -> Version:
+        """The version that is served of a model, where it is `number` or that is None. Raises `Refused`."""
         found = self.shelf.get(name, number)
         if found is None:
             which = f"Latest({name})" if number is None else f"Specific({name}, {number})"
             raise Refused(404, f"Servable not found for request: {which}")
-        return found, name
+        return found
 
     async def _predict(self, request: Request, version: Version) -> dict[str, Any]:
         try:

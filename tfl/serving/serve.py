@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import signal
 import socket
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from tfl.config import UserError
@@ -17,15 +19,18 @@ def serve(
     port: int = 8501,
     batch: int = 32,
     delay: float = 0.002,
+    grpc_port: int | None = None,
     token: str | None = None,
     every: float = 2.0,
 ) -> None:
     """Answers until SIGTERM or SIGINT, then finishes what it has begun.
 
-    `port` 0: any that is free. `batch`, `delay`: as in `tfl.serving.app.Limits`. `every`: seconds between two looks for new
-    versions. Raises `UserError` where the folder is no export, the address is taken, or the packages are not there.
+    `port` 0: any that is free; so for `grpc_port`, where None is no gRPC. `batch`, `delay`: as in `tfl.serving.app.Limits`.
+    `every`: seconds between two looks for new versions. Raises `UserError` where the folder is no export, the address is taken,
+    or the packages are not there.
     """
-    if not all(map(importlib.util.find_spec, ("uvicorn", "starlette", "prometheus_client"))):
+    needed = ("uvicorn", "starlette", "prometheus_client", "tensorflow_serving")
+    if not all(map(importlib.util.find_spec, needed)):
         raise UserError("serve: its packages are not installed; pip install 'tfl[serve]'")
     import uvicorn
 
@@ -50,6 +55,22 @@ def serve(
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it once more when it has stopped
     where = listening.getsockname()
     print(f"http://{where[0]}:{where[1]}/v1/models/{shelf.names()[0]}:predict, and a page at /", flush=True)
-    config = uvicorn.Config(own.app(), log_level="warning", timeout_graceful_shutdown=30, lifespan="off")
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: object) -> AsyncIterator[None]:
+        if grpc_port is None:
+            yield
+            return
+        from tfl.serving import rpc
+
+        try:
+            beside, at = await rpc.start(own, f"{host}:{grpc_port}")
+        except RuntimeError as error:
+            raise UserError(f"--grpc-port {grpc_port}: {error}; name another") from error
+        print(f"grpc: {host}:{at}", flush=True)
+        yield
+        await beside.stop(30)
+
+    config = uvicorn.Config(own.app(lifespan), log_level="warning", timeout_graceful_shutdown=30)
     Graceful(config).run(sockets=[listening])
     shelf.close()

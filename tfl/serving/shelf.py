@@ -27,15 +27,17 @@ class Version:
         self._loaded = tf.saved_model.load(str(folder))
         self.signatures: Mapping[str, Any] = dict(self._loaded.signatures)
         (graph,) = _proto(folder).meta_graphs
+        self.definitions = {name: graph.signature_def[name] for name in self.signatures}
+        """The signatures, as TensorFlow's protos."""
         self.described: dict[str, Any] = {
             name: json_format.MessageToDict(
-                graph.signature_def[name],
+                self.definitions[name],
                 preserving_proto_field_name=True,
                 always_print_fields_with_no_presence=True,
             )
             for name in self.signatures
         }
-        """The signatures in the words of TensorFlow's protos."""
+        """The same as JSON."""
 
     def inputs(self, signature: str) -> dict[str, Any]:
         """What a signature takes, as tensor specs by name."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tfl.config import UserError
-from tfl.data.pipeline import stream_seed
+from tfl.data.batches import stream_seed
 from tfl.studies import space as spaces
 from tfl.studies.space import Space
 
