@@ -194,16 +194,23 @@ def _predict(arguments: argparse.Namespace) -> None:
     from tfl.jobs import check_file, inputs_of_files
 
     run = tfl.load(arguments.run)
-    if arguments.out is not None:
-        check_file("--out", arguments.out)
     columns = {"text": arguments.text, "text_pair": arguments.text_pair, "image": arguments.image}
-    result = run.predict(inputs_of_files(run, arguments.files, columns))
     if arguments.out is None:
-        result.to_csv(sys.stdout, index=False)
-    else:
-        Path(arguments.out).parent.mkdir(parents=True, exist_ok=True)
-        result.to_csv(arguments.out, index=False)
-        print(f"{len(result)} predictions: {arguments.out}")
+        run.predict(inputs_of_files(run, arguments.files, columns)).to_csv(sys.stdout, index=False)
+        return
+    from tfl import predictions
+    from tfl.progress import counting
+    from tfl.terminal import console
+
+    out = Path(arguments.out)
+    check_file("--out", out)
+    predictions.check(out)
+    examples = inputs_of_files(run, arguments.files, columns)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with counting("predict", len(examples.ids), console()) as moved:
+        failed = predictions.write(run, examples, out, print, moved)
+    without = f", {failed} of them an error" if failed else ""
+    print(f"{len(examples.ids)} predictions{without}: {out}")
 
 
 def _export(arguments: argparse.Namespace) -> None:

@@ -68,7 +68,7 @@ def _use(commands: Any) -> None:
     predict.add_argument("--text", metavar="COLUMN", help="column of texts in a table (default: the run's)")
     predict.add_argument("--text-pair", metavar="COLUMN", help="column of second texts, for a run that reads pairs")
     predict.add_argument("--image", metavar="COLUMN", help="column of image paths in a table (default: the run's)")
-    predict.add_argument("--out", metavar="CSV", help="where to write the predictions (default: the terminal)")
+    predict.add_argument("--out", metavar="FILE", help="a .csv, .jsonl or .parquet file (default: the terminal)")
 
 
 def _serve(commands: Any) -> None:

@@ -40,6 +40,15 @@ class Given:
         ids = strings(self.ids[place] for place in kept)
         return Columns(ids=ids, inputs=inputs, labels=None, digests=_digests(inputs))
 
+    def part(self, start: int, stop: int) -> Given:
+        """The examples from position `start` up to `stop`."""
+        return Given(
+            ids=self.ids[start:stop],
+            inputs={name: values[start:stop] for name, values in self.inputs.items()},
+            errors={place - start: reason for place, reason in self.errors.items() if start <= place < stop},
+            shown={name: values[start:stop] for name, values in self.shown.items()},
+        )
+
     def merged(self, result: pd.DataFrame) -> pd.DataFrame:
         """`result`, the table of the readable examples, with a row for each example, and `error` where one has none."""
         result = result.drop(columns="id")

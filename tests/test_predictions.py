@@ -1,0 +1,110 @@
+"""Predictions of many rows: in parts, in order, and the same whether or not the process was killed on the way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import tfl
+from tfl import Phase, predictions
+from tfl.cli import main
+from tfl.config import UserError
+from tfl.jobs import inputs_of_files
+
+
+@pytest.fixture(scope="module")
+def run(calls: Path, tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return tfl.finetune(
+        str(calls),
+        backbone=str(tiny_bert),
+        phases=[Phase(epochs=1)],
+        data={"label": "tone"},
+        out=tmp_path_factory.mktemp("many") / "run",
+    )
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """25 texts, of which three are none; the parts of ten have none, two and one, and all of the last part are bad."""
+    texts = [f"sales rose {number} this year" for number in range(25)]
+    for place in (12, 13, 20, 21, 22, 23, 24):
+        texts[place] = ""
+    pd.DataFrame({"text": texts, "number": range(25)}).to_csv(tmp_path / "new.csv", index=False)
+    return tmp_path / "new.csv"
+
+
+def examples(run: Any, table: Path) -> Any:
+    return inputs_of_files(run, [str(table)], {})
+
+
+def test_the_parts_are_what_is_predicted_at_once(run: Any, table: Path, tmp_path: Path) -> None:
+    given = examples(run, table)
+    whole = run.predict(given)
+    moved: list[int] = []
+    for name, read in (
+        ("out.csv", pd.read_csv),
+        ("out.jsonl", lambda file: pd.read_json(file, lines=True)),
+        ("out.parquet", pd.read_parquet),
+    ):
+        assert predictions.write(run, given, tmp_path / name, moved=moved.append, part=10) == 7
+        found = read(tmp_path / name)
+        assert list(found.columns) == list(whole.columns)
+        found = found.where(found.notna(), None)
+        pd.testing.assert_frame_equal(
+            found.fillna(""), whole.where(whole.notna(), None).fillna(""), check_dtype=False, atol=1e-6
+        )
+    assert moved == [10, 10, 5] * 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new.csv", "out.csv", "out.jsonl", "out.parquet"]
+
+
+def test_a_killed_one_goes_on(run: Any, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given, out = examples(run, table), tmp_path / "out.csv"
+    predictions.write(run, given, tmp_path / "whole.csv", part=10)
+    original, calls = type(run).predict, []
+
+    def dies(self: Any, part: Any) -> Any:
+        calls.append(len(part.ids))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(self, part)
+
+    monkeypatch.setattr(type(run), "predict", dies)
+    with pytest.raises(KeyboardInterrupt):
+        predictions.write(run, given, out, part=10)
+    assert not out.exists()
+    said: list[str] = []
+    predictions.write(run, given, out, said.append, part=10)
+    assert said == ["going on behind the first 10 rows"]
+    assert calls == [10, 10, 10]  # the first part was not predicted again; in the last one there is nothing to predict
+    assert out.read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_other_inputs_begin_anew(run: Any, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given, out = examples(run, table), tmp_path / "out.csv"
+    with monkeypatch.context() as patched:
+        patched.setattr(predictions, "_assemble", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            predictions.write(run, given, out, part=10)
+    said: list[str] = []
+    predictions.write(run, given.part(0, 12), out, said.append, part=10)
+    assert said == []
+    assert len(pd.read_csv(out)) == 12
+
+
+def test_the_command(run: Any, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "below" / "out.parquet"
+    assert main(["predict", str(run.directory), str(table), "--out", str(out)]) == 0
+    assert "25 predictions, 7 of them an error" in capsys.readouterr().out
+    assert len(pd.read_parquet(out)) == 25
+    assert main(["predict", str(run.directory), str(table), "--out", str(tmp_path / "out.xlsx")]) == 2
+    assert ".csv, .jsonl, .parquet" in capsys.readouterr().err
+
+
+def test_nothing_that_can_be_read(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text('text,number\n,1\n,2\n')
+    with pytest.raises(UserError, match="no example could be read"):
+        predictions.write(run, examples(run, tmp_path / "new.csv"), tmp_path / "out.csv")
+    assert not list(tmp_path.glob(".out*"))
