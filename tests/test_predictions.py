@@ -104,7 +104,7 @@ def test_the_command(run: Any, table: Path, tmp_path: Path, capsys: pytest.Captu
 
 
 def test_nothing_that_can_be_read(run: Any, tmp_path: Path) -> None:
-    (tmp_path / "new.csv").write_text('text,number\n,1\n,2\n')
+    (tmp_path / "new.csv").write_text("text,number\n,1\n,2\n")
     with pytest.raises(UserError, match="no example could be read"):
         predictions.write(run, examples(run, tmp_path / "new.csv"), tmp_path / "out.csv")
     assert not list(tmp_path.glob(".out*"))

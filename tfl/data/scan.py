@@ -94,7 +94,7 @@ def _reason(item: str | bytes) -> str:
     except tf.errors.PermissionDeniedError:
         return "no permission to read it"
     except tf.errors.OpError as error:
-        return "a folder, not a file" if tf.io.gfile.isdir(item) else _short(error)
+        return "a folder, not a file" if tf.io.gfile.isdir(item) else short(error)
     if not data:
         return "empty file"
     form = kind(data)
@@ -109,7 +109,7 @@ def _reason(item: str | bytes) -> str:
         else:
             decode(tf.constant(data))
     except (tf.errors.OpError, ValueError) as error:
-        return f"truncated {form}" if _truncated(data, form) else f"corrupt {form}: {_short(error)}"
+        return f"truncated {form}" if _truncated(data, form) else f"corrupt {form}: {short(error)}"
     return ""
 
 
@@ -155,7 +155,11 @@ def _foreign(data: bytes) -> str:
     return f"not an image: starts with {data[:8]!r}"
 
 
-def _short(error: Exception) -> str:
+def short(error: Exception) -> str:
     """TensorFlow's message without the names of its nodes."""
-    text = str(getattr(error, "message", error)).split("}} ")[-1].split(" [Op:")[0]
+    text = str(getattr(error, "message", error)).split(" [Op:")[0]
+    if text.startswith("Graph execution error"):  # of a SavedModel: where in the graph first, then what
+        lines = [line.strip() for line in text.splitlines()]
+        text = next(line for line in reversed(lines) if line and not line.startswith("[["))
+    text = text.split("}} ")[-1]
     return text if len(text) <= 100 else text[:99] + "…"

@@ -154,7 +154,7 @@ class Server:
         except TimeoutError as error:
             raise Refused(503, f"no answer within {limits.seconds:g} seconds") from error
         except tf.errors.InvalidArgumentError as error:
-            raise Refused(400, str(error.message).split(" [Op:")[0][:500]) from error
+            raise Refused(400, scan.short(error)) from error
         except (MemoryError, tf.errors.ResourceExhaustedError) as error:
             raise Refused(503, "not enough memory for this request") from error
 
