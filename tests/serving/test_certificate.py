@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 import tfl
+from tests.assets import asset
 from tfl.cli import main
 from tfl.config import UserError
 from tfl.serving import bundle
@@ -172,6 +173,20 @@ def test_an_image_that_changed_is_named(photos: Path, tmp_path: Path) -> None:
     second.write_bytes(second.read_bytes() + b" ")
     with pytest.raises(UserError, match=r"1 of \d+ images cannot be read any more.*1 of \d+ images have changed"):
         run.export(tmp_path / "export")
+
+
+def test_real_weights_and_photos(tmp_path: Path) -> None:
+    run = tfl.finetune(
+        str(asset("images/hymenoptera")),
+        backbone={"name": "mobilenet_v2", "weights": str(asset("weights/mobilenet_v2_1.0_224_imagenet.weights.h5"))},
+        phases=[tfl.Phase(epochs=3)],
+        data={"max_train": 64},
+        out=tmp_path / "run",
+    )
+    run.export(tmp_path / "export")
+    found = certificate_of(tmp_path / "export")
+    assert (found["compared"], found["agreement"]) == (run.metrics["examples"], 1.0)
+    assert found["largest_difference"] <= 1e-5
 
 
 def test_versions_are_counted_and_configured(image_run: Any, image_export: Path, tmp_path: Path) -> None:
