@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import importlib
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -207,3 +209,14 @@ def test_no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     assert "weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5, about 4 MB, md5 d3e8ec802a04aa4fc771ee12a9a9b836" in said
     assert f"{tmp_path}/models/weights_mobilenet_v3_small" in said
     assert "without network these work" in said
+
+
+@pytest.mark.parametrize("mode", ["caffe", "tf", "torch", "unit", "none"])
+def test_preprocessing_has_the_same_bits_in_a_saved_model(mode: Any, tmp_path: Path) -> None:
+    preprocess = ImagePreprocess(size=(8, 8), mode=mode)
+    pixels = tf.random.stateless_uniform([4, 8, 8, 3], [1, 2], 0.0, 255.0)
+    module = tf.Module()
+    module.serve = tf.function(preprocess.__call__, [tf.TensorSpec([None, 8, 8, 3])])
+    tf.saved_model.save(module, str(tmp_path), {"serving_default": module.serve})
+    served = tf.saved_model.load(str(tmp_path)).signatures["serving_default"](images=pixels)
+    np.testing.assert_array_equal(next(iter(served.values())), preprocess(pixels))

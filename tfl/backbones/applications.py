@@ -57,14 +57,17 @@ class ImagePreprocess:
         """`images`: [N, h, w, 3], RGB in 0 to 255, any dtype; gives float32. Works eagerly, in `tf.data` and in a
         SavedModel.
         """
+        # TensorFlow turns `/` by a constant into a product in a SavedModel, and not in `tf.data`: another last bit, which a
+        # deep network makes 1e-4 of. This division stays one.
+        divide = tf.math.divide_no_nan
         x = tf.cast(images, tf.float32)
         if self.mode == "caffe":
             return x[..., ::-1] - tf.constant([103.939, 116.779, 123.68])
         if self.mode == "tf":
-            return x / 127.5 - 1.0
+            return divide(x, 127.5) - 1.0
         if self.mode == "torch":
-            return (x / 255.0 - tf.constant([0.485, 0.456, 0.406])) / tf.constant(IMAGENET_STD)
-        return x / 255.0 if self.mode == "unit" else x
+            return divide(divide(x, 255.0) - tf.constant([0.485, 0.456, 0.406]), tf.constant(IMAGENET_STD))
+        return divide(x, 255.0) if self.mode == "unit" else x
 
     def save(self, folder: str | Path) -> None:
         """Writes what `tfl.backbones.load_preprocess` reads."""
