@@ -77,6 +77,14 @@ def test_importing_is_cheap(code: str) -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_a_mistake_about_an_export_needs_no_tensorflow() -> None:
+    code = "import sys, tfl.cli; print(tfl.cli.main(['verify', 'nothing']), tfl.cli.main(['serve', 'nothing']))"
+    code += "; print('tensorflow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.splitlines() == ["2 2", "False"]
+    assert "not an export" in done.stderr
+
+
 def test_tensorflow_starts_quietly() -> None:
     code = "from tfl.lazy import tf; print(tf.ones(2).shape)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)

@@ -20,13 +20,14 @@ from tfl import evaluate
 from tfl.config import UserError, plain
 from tfl.data import kept
 from tfl.lazy import pd
-from tfl.serving import witness
 from tfl.tasks import Task
 
 FILE, EVIDENCE = "certificate.json", "evidence"
 """In the folder of a version: the certificate, and the folder of what it rests on."""
 EXAMPLES, EVALUATED, TASK = "examples.tfrecord", "predictions.csv", "task.json"
 """In `evidence`: the kept examples, what the run predicted for them, and what is predicted."""
+WITNESS = Path(__file__).with_name("witness.py")
+"""The script that asks the SavedModel; nothing here imports it, since it imports TensorFlow."""
 TOLERANCE = 1e-5
 """By how much a probability may differ in float32: the batch in which an example is computed moves it by about 1e-7."""
 TOLERANCE_MIXED = 0.02
@@ -176,7 +177,7 @@ def _served(folder: Path) -> dict[str, np.ndarray]:
     """What the SavedModel answers to the kept examples, from a process that knows TensorFlow alone."""
     with tempfile.TemporaryDirectory() as place:
         answers = Path(place) / "answers.npz"
-        command = [sys.executable, "-I", witness.__file__, str(folder), str(folder / EVIDENCE / EXAMPLES), str(answers)]
+        command = [sys.executable, "-I", str(WITNESS), str(folder), str(folder / EVIDENCE / EXAMPLES), str(answers)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
