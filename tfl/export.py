@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,15 +58,18 @@ def export(
     archive.add_endpoint("features", features, input_signature=specs)
     with tempfile.TemporaryDirectory() as there:
         if task.class_names:
-            listed = Path(there) / "class_names.txt"
-            listed.write_text("".join(f"{one}\n" for one in task.class_names), encoding="utf-8")
-            lines = tf.lookup.TextFileInitializer(
-                str(listed), tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER, tf.string, tf.lookup.TextFileIndex.WHOLE_LINE
-            )
-            holder = tf.Module()  # its file becomes an asset
-            holder.class_names = tf.lookup.StaticHashTable(lines, "")
-            archive.track(holder)
+            archive.track(_asset(Path(there) / "class_names.txt", task.class_names))
         archive.write_out(str(folder), verbose=False)
+
+
+def _asset(file: Path, lines: Sequence[str]) -> tf.Module:
+    """What has `file`, written with these `lines`, as its asset."""
+    file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    index = tf.lookup.TextFileIndex
+    holder = tf.Module()
+    initializer = tf.lookup.TextFileInitializer(str(file), tf.int64, index.LINE_NUMBER, tf.string, index.WHOLE_LINE)
+    holder.lines = tf.lookup.StaticHashTable(initializer, "")
+    return holder
 
 
 def _reader(preprocess: Any, modality: str, pairs: bool, resize: Resize) -> tuple[Any, list[Any]]:

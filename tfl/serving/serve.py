@@ -6,10 +6,15 @@ import contextlib
 import importlib.util
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tfl.config import UserError
+
+if TYPE_CHECKING:
+    from tfl.serving.app import Server
 
 
 def serve(
@@ -21,13 +26,11 @@ def serve(
     delay: float = 0.002,
     grpc_port: int | None = None,
     token: str | None = None,
-    every: float = 2.0,
 ) -> None:
     """Answers until SIGTERM or SIGINT, then finishes what it has begun.
 
     `port` 0: any that is free; so for `grpc_port`, where None is no gRPC. `batch`, `delay`: as in `tfl.serving.app.Limits`.
-    `every`: seconds between two looks for new versions. Raises `UserError` where the folder is no export, the address is taken,
-    or the packages are not there.
+    Raises `UserError` where the folder is no export, an address is taken, or the packages are not there.
     """
     needed = ("uvicorn", "starlette", "prometheus_client", "tensorflow_serving")
     if not all(map(importlib.util.find_spec, needed)):
@@ -37,14 +40,10 @@ def serve(
     from tfl.serving.app import Limits, Server
     from tfl.serving.shelf import Shelf
 
-    listening = socket.socket()
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-        listening.listen(2048)
-    except OSError as error:
-        raise UserError(f"--host {host} --port {port}: {error.strerror}; name another") from error
-    shelf = Shelf(folder, lambda line: print(line, flush=True), every)
+    listening = _listening("--port", host, port)
+    if grpc_port:  # gRPC takes the port itself, and says nothing that a user could read where it is taken
+        _listening("--grpc-port", host, grpc_port).close()
+    shelf = Shelf(folder, lambda line: print(line, flush=True))
     own = Server(shelf, Limits(batch=batch, delay=delay), token)
 
     class Graceful(uvicorn.Server):
@@ -55,22 +54,35 @@ def serve(
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it once more when it has stopped
     where = listening.getsockname()
     print(f"http://{where[0]}:{where[1]}/v1/models/{shelf.names()[0]}:predict, and a page at /", flush=True)
+    lifespan = None if grpc_port is None else _with_grpc(own, host, grpc_port)
+    config = uvicorn.Config(own.app(lifespan), log_level="warning", timeout_graceful_shutdown=30)
+    Graceful(config).run(sockets=[listening])
+    shelf.close()
+
+
+def _listening(option: str, host: str, port: int) -> socket.socket:
+    """A socket that takes connections. Raises `UserError` where the address is taken or none of this machine."""
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        made.bind((host, port))
+        made.listen(2048)
+    except OSError as error:
+        made.close()
+        raise UserError(f"{option} {port}: {host}:{port} cannot be listened at: {error.strerror}; name another") from error
+    return made
+
+
+def _with_grpc(server: Server, host: str, port: int) -> Callable[[object], AbstractAsyncContextManager[None]]:
+    """What lets a gRPC server run as long as the other one."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
-        if grpc_port is None:
-            yield
-            return
         from tfl.serving import rpc
 
-        try:
-            beside, at = await rpc.start(own, f"{host}:{grpc_port}")
-        except RuntimeError as error:
-            raise UserError(f"--grpc-port {grpc_port}: {error}; name another") from error
+        beside, at = await rpc.start(server, f"{host}:{port}")
         print(f"grpc: {host}:{at}", flush=True)
         yield
         await beside.stop(30)
 
-    config = uvicorn.Config(own.app(lifespan), log_level="warning", timeout_graceful_shutdown=30)
-    Graceful(config).run(sockets=[listening])
-    shelf.close()
+    return lifespan
