@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,28 +27,26 @@ class Forward:
         """`{task: logits [N, …]}` in the order of the split's examples, each example once."""
         places: list[np.ndarray] = []
         outputs: dict[str, list[np.ndarray]] = {}
-        for batch in itertools.islice(self._iterator(batches), len(batches)):
-            index, logits = self._function(batch)
+        iterator = self._iterator(batches)
+        for _ in range(len(batches)):
+            index, logits = self._function(iterator)
             places.append(index.numpy())
             for name, values in logits.items():
                 outputs.setdefault(name, []).append(values.numpy())
+        if batches.lasts and not batches.training:  # with whole passes alone it stands at the beginning again
+            self._kept = batches, iterator
         _, order = np.unique(np.concatenate(places), return_index=True)  # a last batch may have been made up
         return {name: np.concatenate(parts)[order] for name, parts in outputs.items()}
 
-    def _iterator(self, batches: Batches) -> Iterator[Any]:
+    def _iterator(self, batches: Batches) -> Any:
         kept, self._kept = self._kept, None
-        if batches.training or not batches.lasts:
-            yield from distributed(self._strategy, batches.epoch)
-            return
-        iterator = kept[1] if kept is not None and kept[0] is batches else iter(distributed(self._strategy, batches.onwards))
-        for number in range(len(batches)):
-            batch = next(iterator)
-            if number == len(batches) - 1:  # with whole passes alone it stands at the beginning again
-                self._kept = batches, iterator
-            yield batch
+        if kept is not None and kept[0] is batches:
+            return kept[1]
+        return iter(distributed(self._strategy, batches.epoch if batches.training else batches.onwards))
 
-    def _distributed(self, batch: Mapping[str, Any]) -> Any:
-        index, logits = self._strategy.run(self._replica, args=(batch,))
+    def _distributed(self, iterator: Any) -> Any:
+        # The batch is taken in here so that the shapes are those that the data set has for all of its batches: one trace.
+        index, logits = self._strategy.run(self._replica, args=(next(iterator),))
         gather = self._strategy.gather
         return gather(index, axis=0), {name: gather(values, axis=0) for name, values in logits.items()}
 

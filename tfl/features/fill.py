@@ -18,7 +18,7 @@ from tfl.features.frontier import Frontier
 from tfl.features.rows import Rows
 from tfl.features.shard import numpy_dtype
 from tfl.features.store import Entry
-from tfl.lazy import tf
+from tfl.graphs import reordering
 
 SHARD_ROWS = 256
 SHARD_BYTES = 64 << 20
@@ -61,7 +61,7 @@ def fill(
     done = Filled()
     started = time.perf_counter()
     told = "features: another process computes them; waiting for it"
-    with _filling(entry, workers, lambda: say(told), stop) as mine, _plain_graphs():
+    with _filling(entry, workers, lambda: say(told), stop) as mine, reordering(False):
         ids, first = np.unique(rows.ids, return_index=True)  # the same example twice is one row
         missing = np.sort(first[entry.find(ids).shard < 0])
         workers.wait()  # all have seen what is there before anybody writes
@@ -104,18 +104,6 @@ def _filling(entry: Entry, workers: Workers, wait: Callable[[], None], stop: Cal
             raise failed or OSError(errno.EIO, "another worker could not write")
     if not workers.is_chief:
         entry.refresh()
-
-
-@contextlib.contextmanager
-def _plain_graphs() -> Iterator[None]:
-    """Within this context TensorFlow does not rewrite sums and products, which it does in another order in each process."""
-    options = tf.config.optimizer
-    before = options.get_experimental_options().get("arithmetic_optimization", True)
-    options.set_experimental_options({"arithmetic_optimization": False})
-    try:
-        yield
-    finally:
-        options.set_experimental_options({"arithmetic_optimization": before})
 
 
 def _shards(plan: list[np.ndarray], rows: Rows, frontier: Frontier, dtype: str) -> Iterator[list[np.ndarray]]:

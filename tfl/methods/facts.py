@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +16,9 @@ from tfl.features import engine
 from tfl.features.extract import Extracted
 from tfl.phases import Phase
 from tfl.report import Moved, PhaseReport
-from tfl.training import Fit
+
+if TYPE_CHECKING:
+    from tfl.training import Fit
 
 
 def describe_data(splits: Splits) -> dict[str, Any]:
