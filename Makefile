@@ -11,7 +11,8 @@ train: $(VENV)/installed
 	$(BIN)/python scripts/train.py
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not alone"
+	$(BIN)/python -m pytest -m alone
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -269,6 +269,7 @@ def command(photos: Path, out: Path, cache: Path, *more: str) -> list[str]:
     return [sys.executable, "-m", "tfl", "train", *train]
 
 
+@pytest.mark.alone
 def test_sigterm_leaves_a_checkpoint_and_says_how_to_go_on(photos: Path, tmp_path: Path) -> None:
     words = command(photos, tmp_path / "run", tmp_path / "cache", "checkpoints.seconds=null")
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
@@ -297,6 +298,7 @@ def test_there_is_nothing_to_resume(photos: Path, tmp_path: Path, monkeypatch: p
     assert "--resume: no unfinished run below runs/ is called folder-mobilenet_0.25-…" in capsys.readouterr().err
 
 
+@pytest.mark.alone
 def test_a_run_killed_at_random_ends_the_same() -> None:
     program = Path(__file__).resolve().parents[1] / "benchmarks" / "resume.py"
     done = subprocess.run([sys.executable, program, "--kills", "20"], capture_output=True, text=True, check=False)

@@ -18,6 +18,8 @@ import pytest
 import tfl
 from tfl.launch import _free_ports
 
+pytestmark = pytest.mark.alone
+
 ROOT = Path(__file__).resolve().parents[1]
 START = """
 import json, os, sys
