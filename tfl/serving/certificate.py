@@ -55,10 +55,9 @@ class Certificate:
     """Share of the examples for which both give the same classes, ties within the tolerance left out; 0 to 1."""
     format: str = SAVEDMODEL
     quantize: str | None = None
-    """dynamic | int8: then nothing but the loss decides, and no difference of single answers."""
-    loss: float | None = None
-    """What quantisation takes from the accuracy (of a regression: R²); 0 to 1, below 0 where it is a gain."""
-    max_loss: float | None = None
+    """dynamic | int8: then nothing but its cost decides, and no difference of single answers."""
+    cost: Mapping[str, Any] | None = None
+    """Of quantisation: {"metric" (accuracy; of a regression r2), "evaluated", "served", "lost", "at_most"}."""
     metrics: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     """{name: {"evaluated", "served"}} over the compared examples."""
     disagreements: tuple[Mapping[str, Any], ...] = ()
@@ -78,11 +77,11 @@ class Certificate:
 
     def told(self) -> str:
         """What the terminal says of it."""
-        if self.passed and self.quantize is not None:
+        if self.passed and self.cost is not None:
             return (
-                f"certificate: {self.compared} test examples, {self.quantize} takes {self.loss:.4f} of what they are predicted "
-                f"with (at most {self.max_loss:g}), {self.agreement:.2%} get the same classes"
-            )
+                "certificate: {0} test examples, {metric} {evaluated:.4f} evaluated and {served:.4f} served in 8 bits (at most "
+                "{at_most:g} may be lost), the same classes for {1:.1%}"
+            ).format(self.compared, self.agreement, **self.cost)
         if self.passed:
             return (
                 f"certificate: {self.compared} test examples, the same classes for all, largest difference "
@@ -138,7 +137,7 @@ def certify(folder: Path, model: str, version: int) -> Certificate:
         examples=total,
         compared=len(examples),
         tolerance=about["tolerance"],
-        **{name: about[name] for name in ("format", "quantize", "max_loss") if name in about},
+        **{name: about[name] for name in ("format", "quantize") if name in about},
         files=files(folder),
         model=model,
         version=version,

@@ -38,6 +38,7 @@ def compared(
             return [reason], {"largest_difference": None, "agreement": None}
         differences = np.abs(before - after).max(axis=-1)
         same = _same_classes(kind, before, after, tolerance)
+    quantized = about.get("quantize") is not None
     reasons = []
     bad = ~(differences <= tolerance)  # NaN is bad
     if bad.any():
@@ -46,7 +47,7 @@ def compared(
         reasons.append(f"{what} of {bad.sum()} of {len(bad)} examples differ, {most}")
     if not same.all() and kind != "regression":
         reasons.append(f"{(~same).sum()} of {len(same)} examples get another class")
-    wrong = np.flatnonzero(bad | ~same)[:SHOWN]
+    wrong = np.flatnonzero(~same if quantized and kind != "regression" else bad | ~same)[:SHOWN]
     shown = [
         {
             "id": examples[place]["id"],
@@ -63,22 +64,25 @@ def compared(
         "metrics": metrics,
         "disagreements": tuple(shown),
     }
-    if about.get("quantize") is None:
+    if not quantized:
         return reasons, result
-    told, lost = _loss(QUALITY[kind], metrics, about["max_loss"])
-    return told, result | {"loss": lost}
+    told, cost = _cost(QUALITY[kind], metrics, about["max_loss"])
+    return told, result | {"cost": cost}
 
 
-def _loss(metric: str, metrics: Mapping[str, Mapping[str, float | None]], at_most: float) -> tuple[list[str], float | None]:
+def _cost(
+    metric: str, metrics: Mapping[str, Mapping[str, float | None]], at_most: float
+) -> tuple[list[str], dict[str, Any] | None]:
     """Why quantisation takes too much of `metric`, and how much it takes."""
     values = metrics.get(metric, {})
     before, after = values.get("evaluated"), values.get("served")
     if before is None or after is None:
-        return [f"what quantisation costs cannot be told: {metric} is not defined for these examples"], None
+        return [f"what quantisation costs cannot be told: {metric} is not defined for these answers"], None
     lost = before - after
+    cost = {"metric": metric, "evaluated": before, "served": after, "lost": lost, "at_most": at_most}
     if lost <= at_most + ROUNDING:
-        return [], lost
-    return [f"quantisation takes {lost:.4f} of {metric}, from {before:.4f} to {after:.4f} (at most {at_most:g})"], lost
+        return [], cost
+    return [f"quantisation takes {lost:.4f} of {metric}, from {before:.4f} to {after:.4f} (at most {at_most:g})"], cost
 
 
 def _metrics(

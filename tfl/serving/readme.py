@@ -33,7 +33,7 @@ def readme(run: Run, name: str, format: str, quantize: str | None) -> str:
     """The text of the README."""
     target, model, (task,) = TARGETS[format], run.model, run.facts.tasks.values()
     names = sorted(model.input)
-    lines = [f"# {name}", "", f"A {target.title} model, `{target.file}`. {QUANTIZED.get(quantize or '', '')}".strip(), ""]
+    lines = [f"# {name}", "", f"A model for {target.title}, `{target.file}`. {QUANTIZED.get(quantize or '', '')}".strip(), ""]
     if format == "openvino":
         lines += ["`model.bin`, beside it, has its weights.", ""]
     lines += ["| | name | shape | dtype |", "|---|---|---|---|"]
@@ -58,8 +58,8 @@ def readme(run: Run, name: str, format: str, quantize: str | None) -> str:
 def _meaning(task: Any) -> str:
     if task.kind == "regression":
         return "`value` is in the units of the labels."
-    many = ", each class by itself" if task.kind == "multilabel" else ", which sum to 1"
-    return f"`probabilities` are in the order of `class_names.txt`{many}."
+    many = ", each by itself" if task.kind == "multilabel" else ", and sum to 1"
+    return f"`probabilities` are those of the classes in `class_names.txt`, in that order{many}."
 
 
 def _image(run: Run) -> list[str]:

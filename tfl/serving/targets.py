@@ -14,7 +14,7 @@ from typing import Any
 
 from tfl.config import UserError, did_you_mean
 from tfl.features.engine import import_openvino
-from tfl.lazy import keras, tf
+from tfl.lazy import keras, quiet, tf
 from tfl.tasks import Task
 
 Calibration = Callable[[], Iterable[Mapping[str, Any]]]
@@ -53,7 +53,7 @@ model = Interpreter("model.tflite").get_signature_runner()
 answer = model({keywords})["{output}"]""",
     ),
     "onnx": Target(
-        title="ONNX",
+        title="ONNX Runtime",
         file="model.onnx",
         runtime="onnxruntime",
         converters=("tf2onnx",),
@@ -127,7 +127,7 @@ def convert(
     options = _litert(quantize, calibration) if name == "litert" else {}
     if name == "openvino":
         import_openvino()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), quiet():
         warnings.simplefilter("ignore")
         try:
             whole.export(str(folder / target.file), format=name, verbose=False, input_signature=[specs], **options)
