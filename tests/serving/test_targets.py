@@ -51,7 +51,7 @@ def test_a_right_export_is_certified_and_described(exported: tuple[str, Any, str
 def test_any_number_of_rows_is_answered_as_the_readme_says(
     exported: tuple[str, Any, str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    which, run, name, folder = exported
+    which, run, _, folder = exported
     if which == "image":
         rows = {"image": np.random.default_rng(0).uniform(-1, 1, (3, 32, 32, 3)).astype(np.float32)}
     else:
@@ -82,14 +82,13 @@ def test_verify_repeats_it_and_finds_what_changed(
     assert "not empty" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["litert", "onnx", "openvino"])
-def test_wrong_weights_fail(name: str, text_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_weights_fail(text_run: Any, tmp_path: Path) -> None:
     shutil.copytree(text_run.directory, tmp_path / "run")
     run = tfl.load(tmp_path / "run")
     kernel = run.model.get_layer("head").kernel
     kernel.assign(kernel.numpy()[:, ::-1])
-    with pytest.raises(UserError, match="probabilities of .* examples differ") as caught:
-        run.export(tmp_path / "export", format=name)
+    with pytest.raises(UserError, match=r"probabilities of \d+ of \d+ examples differ") as caught:
+        run.export(tmp_path / "export", format="onnx")
     assert 2 <= len(str(caught.value).splitlines()) <= 11
     assert ": evaluated " in str(caught.value).splitlines()[1]
     assert not (tmp_path / "export").exists()
@@ -113,9 +112,8 @@ def test_an_image_that_changed_is_named(image_run: Any, photos: Path, tmp_path: 
     assert sum(map(len, rows)) == len(ids) - 2
 
 
-@pytest.mark.parametrize("how", ["dynamic", "int8"])
-def test_a_quantised_export_states_its_cost(how: str, image_run: Any, tmp_path: Path) -> None:
-    small = image_run.export(tmp_path / how, format="litert", quantize=how, max_loss=1.0)
+def test_a_quantised_export_states_its_cost(image_run: Any, tmp_path: Path) -> None:
+    small = image_run.export(tmp_path / "small", format="litert", quantize="int8", max_loss=1.0)
     found = certificate.load(small)
     assert found.passed
     assert found.cost["metric"] == "accuracy"

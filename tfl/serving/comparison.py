@@ -43,7 +43,7 @@ def compared(
     bad = ~(differences <= tolerance)  # NaN is bad
     if bad.any():
         what = "values" if kind == "regression" else "probabilities"
-        most = f"by up to {np.nanmax(differences):.2g} (at most {tolerance:.0e})"
+        most = f"by up to {differences.max():.2g} (at most {tolerance:.0e})"
         reasons.append(f"{what} of {bad.sum()} of {len(bad)} examples differ, {most}")
     if not same.all() and kind != "regression":
         reasons.append(f"{(~same).sum()} of {len(same)} examples get another class")
