@@ -77,7 +77,7 @@ class Certificate:
 
     def told(self) -> str:
         """What the terminal says of it."""
-        if self.passed and self.cost is not None:
+        if self.passed and self.cost is not None and self.agreement is not None:
             return (
                 "certificate: {0} test examples, {metric} {evaluated:.4f} evaluated and {served:.4f} served in 8 bits (at most "
                 "{at_most:g} may be lost), the same classes for {1:.1%}"
