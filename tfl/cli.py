@@ -218,14 +218,14 @@ def _export(arguments: argparse.Namespace) -> None:
     from tfl.jobs import check_folder
 
     run = tfl.load(arguments.run)
-    from tfl.serving import bundle
+    from tfl.serving import certificate, portable
 
-    folder = Path(arguments.out or run.directory / "export")
+    named = {name: getattr(arguments, name) for name in ("format", "quantize", "max_loss")}
+    folder = Path(arguments.out or run.directory / portable.folder_name(arguments.format, arguments.quantize))
     check_folder("--out", folder)
-    bundle.check(folder, arguments.name)
-    version, certified = bundle.write(run, folder, arguments.name)
-    print(certified.told())
-    print(version)
+    written = run.export(folder, arguments.name, **named)
+    print(certificate.load(written).told())
+    print(written)
 
 
 def _verify(arguments: argparse.Namespace) -> int:

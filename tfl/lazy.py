@@ -12,9 +12,13 @@ import logging
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+_IMPORTING = threading.RLock()
+"""Held while a library is imported, so that no other thread takes half of it for the whole."""
 
 
 class _Lazy:
@@ -25,11 +29,12 @@ class _Lazy:
 
     def __getattr__(self, attribute: str) -> Any:
         os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-        if self._name in sys.modules:
-            module = sys.modules[self._name]
-        else:
-            with _quiet():
-                module = importlib.import_module(self._name)
+        with _IMPORTING:
+            if self._name in sys.modules:
+                module = sys.modules[self._name]
+            else:
+                with quiet():
+                    module = importlib.import_module(self._name)
             if os.environ["TF_CPP_MIN_LOG_LEVEL"] == "3":  # and no advice on retracing, which a phase has to do
                 logging.getLogger("tensorflow").setLevel(logging.ERROR)
         value = getattr(module, attribute)
@@ -38,7 +43,7 @@ class _Lazy:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Holds back what is written to the process's stderr; TensorFlow's first lines ignore its own log level."""
     if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3":
         yield
@@ -72,4 +77,4 @@ else:
     tf = _Lazy("tensorflow")
     tensorflow_datasets = _Lazy("tensorflow_datasets")
 
-__all__ = ["keras", "keras_hub", "pd", "tensorflow_datasets", "tf"]
+__all__ = ["keras", "keras_hub", "pd", "quiet", "tensorflow_datasets", "tf"]

@@ -73,9 +73,12 @@ def _use(commands: Any) -> None:
 
 def _serve(commands: Any) -> None:
     """From a run to something that answers."""
-    export = _command(commands, "export", "export a run as a SavedModel, certified to predict what was evaluated")
+    export = _command(commands, "export", "export a run, certified to predict what was evaluated")
     export.add_argument("run", metavar="RUN")
     export.add_argument("--out", metavar="DIR", help="of the bundle, new or to add a version to (default: RUN/export)")
+    export.add_argument("--format", default="savedmodel", help="savedmodel (the default), litert, onnx or openvino")
+    export.add_argument("--quantize", metavar="HOW", help="with litert: dynamic (weights in 8 bits) or int8 (all in 8 bits)")
+    export.add_argument("--max-loss", type=float, metavar="SHARE", help="of accuracy that --quantize may take (default: 0.02)")
     export.add_argument("--name", metavar="MODEL", help="of the model (default: from source and backbone)")
 
     verify = _command(commands, "verify", "ask an export again for all that was evaluated, and compare")

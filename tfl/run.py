@@ -111,15 +111,29 @@ class Run:
         skipped = [{"id": bad.id, "reason": bad.reason} for bad in unreadable]
         return self._measure(rows) | ({"unreadable": skipped} if skipped else {})
 
-    def export(self, folder: str | Path, name: str | None = None) -> Path:
-        """Writes a version of a model, a SavedModel with the preprocessing inside, into the bundle in `folder`.
+    def export(
+        self,
+        folder: str | Path,
+        name: str | None = None,
+        *,
+        format: str = "savedmodel",
+        quantize: str | None = None,
+        max_loss: float | None = None,
+    ) -> Path:
+        """Writes a version of a model, a SavedModel with the preprocessing inside, into the bundle in `folder`; or, in the
+        `format` litert, onnx or openvino, a model file that takes preprocessed tensors into `folder`, which is new.
 
-        Returns its folder; see `tfl.export.export` for what it takes and gives, and `tfl.serving.bundle.write`. Raises
-        `UserError` where it does not predict what was evaluated.
+        Returns the folder of the version or file; see `tfl.export.export` and `tfl.serving.portable.write`. `quantize`
+        (litert alone): dynamic or int8, which may take `max_loss` of the accuracy (0.02). Raises `UserError` where the
+        export does not predict what was evaluated.
         """
-        from tfl.serving import bundle
+        from tfl.serving import bundle, portable, targets
 
-        return bundle.write(self, Path(folder), name)[0]
+        loss = portable.MAX_LOSS if max_loss is None else max_loss
+        targets.check(format, quantize, loss)
+        if format == targets.SAVEDMODEL:
+            return bundle.write(self, Path(folder), name)[0]
+        return portable.write(self, Path(folder), name, format, quantize=quantize, max_loss=loss)
 
     def _task(self) -> tuple[str, Task]:
         return next(iter(self.facts.tasks.items()))

@@ -102,7 +102,7 @@ def _openvino(function: Function, example: Sequence[Any]) -> Callable[[Sequence[
     if any(tensor.dtype == tf.string for tensor in example):
         raise Unfit("it takes no strings")
     try:
-        openvino = _import()
+        openvino = import_openvino()
         specs = [tf.TensorSpec(_shape(tensor), tensor.dtype, name=f"input_{i}") for i, tensor in enumerate(example)]
         concrete = tf.function(lambda *tensors: function(list(tensors)), autograph=False).get_concrete_function(*specs)
         model = openvino.convert_model(concrete)
@@ -119,7 +119,7 @@ def _openvino(function: Function, example: Sequence[Any]) -> Callable[[Sequence[
     return run
 
 
-def _import() -> Any:
+def import_openvino() -> Any:
     """The module `openvino`, without the telemetry that reports every conversion to Google Analytics and does not ask."""
     known = "openvino_telemetry" in sys.modules
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # so that importing it fails

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tfl.config import UserError
 from tfl.export import export
 from tfl.serving import card, certificate, warmup
+from tfl.serving.targets import is_mixed
 
 if TYPE_CHECKING:
     from tfl.run import Run
@@ -35,7 +36,7 @@ def write(run: Run, folder: Path, name: str | None = None) -> tuple[Path, certif
     Raises `UserError` where `folder` holds something else, and where the SavedModel does not predict what was evaluated.
     """
     check(folder, name)
-    name = name or _name_of(run)
+    name = name or name_of(run)
     base = folder / name
     base.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".draft-", dir=folder) as place:
@@ -50,8 +51,8 @@ def write(run: Run, folder: Path, name: str | None = None) -> tuple[Path, certif
             pairs=facts.pairs,
             resize=facts.resize,
         )
-        mixed = any(getattr(layer.dtype_policy, "compute_dtype", "") != "float32" for layer in run.model.layers)
-        certificate.gather(draft, run.directory, task, mixed)
+        tolerance = certificate.TOLERANCE_MIXED if is_mixed(run.model) else certificate.TOLERANCE
+        certificate.gather(draft, run.directory, task, tolerance)
         warmup.write(draft, name)
         version = _next(base)
         (draft / "model_card.md").write_text(card.of_model(run.report, facts, name), encoding="utf-8")
@@ -69,12 +70,23 @@ def write(run: Run, folder: Path, name: str | None = None) -> tuple[Path, certif
 
 def check(folder: Path, name: str | None = None) -> None:
     """Raises `UserError` where no version can be written into `folder`, or `name` is none that a model can have."""
-    if name is not None and not NAME.fullmatch(name):
-        raise UserError(f"--name: {name!r} is not valid; letters, digits, _, - and ., such as photos")
+    check_name(name)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; an export is a folder: name a new one")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / MODELS).is_file():
         raise UserError(f"{folder} is not empty, and not an export; name another folder")
+
+
+def check_name(name: str | None) -> None:
+    """Raises `UserError` for a name that no model can have."""
+    if name is not None and not NAME.fullmatch(name):
+        raise UserError(f"--name: {name!r} is not valid; letters, digits, _, - and ., such as photos")
+
+
+def name_of(run: Run) -> str:
+    """What the model of a run is called where nobody says: its source and its backbone."""
+    config = run.report.config
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", f"{config['data']['source']}-{run.report.backbone['name']}").strip("-") or "model"
 
 
 def versions(folder: Path) -> dict[str, list[Path]]:
@@ -88,8 +100,11 @@ def versions(folder: Path) -> dict[str, list[Path]]:
 
 
 def chosen(place: Path) -> list[Path]:
-    """The versions that `place` names: itself, those of a model, or all of a bundle. Raises `UserError` for none."""
-    if (place / "saved_model.pb").is_file():
+    """The versions that `place` names: itself, those of a model, or all of a bundle; or `place`, an export of another format.
+
+    Raises `UserError` for none.
+    """
+    if (place / "saved_model.pb").is_file() or (place / certificate.FILE).is_file():
         return [place]
     if place.is_dir():
         found = [path for paths in versions(place).values() for path in paths] or versions(place.parent).get(place.name, [])
@@ -114,11 +129,6 @@ def _moved(draft: Path, base: Path) -> Path:
             shutil.rmtree(target, ignore_errors=True)
             raise
         return target
-
-
-def _name_of(run: Run) -> str:
-    config = run.report.config
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", f"{config['data']['source']}-{run.report.backbone['name']}").strip("-") or "model"
 
 
 def _describe(folder: Path) -> None:
