@@ -35,7 +35,7 @@ class _Lazy:
             else:
                 with quiet():
                     module = importlib.import_module(self._name)
-            if os.environ["TF_CPP_MIN_LOG_LEVEL"] == "3":  # and no advice on retracing, which a phase has to do
+            if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "3":  # and no advice on retracing, which a phase has to do
                 logging.getLogger("tensorflow").setLevel(logging.ERROR)
         value = getattr(module, attribute)
         setattr(self, attribute, value)  # the next access is a plain attribute
