@@ -15,7 +15,7 @@ import pytest
 
 from tests import tiny
 from tfl import distribute, models, predict
-from tfl.batch_norm import reestimate
+from tfl.batch_norm import Reestimator
 from tfl.config import UserError
 from tfl.cut import cut
 from tfl.interrupt import Interrupt
@@ -258,12 +258,15 @@ def test_batch_norm_statistics_are_those_of_the_weights_as_they_are() -> None:
     models.set_trainable(model, backbone, "all", batch_norm="train")
     rows = tiny.examples(24)
     stream = tiny.batches(rows, batch_size=24)
-    reestimate(cut(model), stream, distribute.strategy("cpu"))
+    reestimate = Reestimator(cut(model), stream, distribute.strategy("cpu"))
     images = next(iter(stream.epoch()))["image"]
-    convolved = keras.ops.convert_to_numpy(model.get_layer("block1_conv")(images))
-    layer = model.get_layer("block1_bn")
-    np.testing.assert_allclose(layer.moving_mean.numpy(), convolved.mean(axis=(0, 1, 2)), atol=1e-5)
-    np.testing.assert_allclose(layer.moving_variance.numpy(), convolved.var(axis=(0, 1, 2)), atol=1e-5)
+    convolution, layer = model.get_layer("block1_conv"), model.get_layer("block1_bn")
+    for factor in (1.0, 2.0):
+        convolution.kernel.assign(convolution.kernel * factor)
+        reestimate()
+        convolved = keras.ops.convert_to_numpy(convolution(images))
+        np.testing.assert_allclose(layer.moving_mean.numpy(), convolved.mean(axis=(0, 1, 2)), atol=1e-5)
+        np.testing.assert_allclose(layer.moving_variance.numpy(), convolved.var(axis=(0, 1, 2)), atol=1e-5)
     assert layer.momentum == 0.99
     assert model.get_layer("block2_dropout").rate == 0.5
 
@@ -276,7 +279,7 @@ tf.config.set_logical_device_configuration(cpus[0], [tf.config.LogicalDeviceConf
 import keras, numpy as np
 from tests import tiny
 from tests.test_training import TASKS, Phase, Supervised, cut, distribute, fit_phase, models, predict
-from tfl.batch_norm import reestimate
+from tfl.batch_norm import Reestimator
 
 def losses(strategy, batch_norm):
     keras.utils.set_random_seed(0)

@@ -219,14 +219,15 @@ class Session:
 
     def _validator(self, extracted: Extracted, made: Mapping[str, Task]) -> Callable[[], dict[str, float]]:
         """What gives the results of the validation split as the model is now."""
-        from tfl.batch_norm import reestimate
+        from tfl.batch_norm import Reestimator
 
         part, validation = extracted.cut, extracted.streams["validation"]
+        reestimate = Reestimator(part, extracted.streams["train"], self.strategy) if models.batch_norms(part.model) else None
         forward = predict.Forward(part, self.strategy)
 
         def validate() -> dict[str, float]:
-            if models.batch_norms(part.model):
-                reestimate(part, extracted.streams["train"], self.strategy)
+            if reestimate is not None:
+                reestimate()
             return predict.watched(made, forward(validation), validation.examples.labels)
 
         return validate
