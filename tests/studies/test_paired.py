@@ -88,7 +88,9 @@ def test_the_interval_holds_its_level_whatever_varies(seeds: int, of_seed: float
     random, missed = np.random.default_rng(1), 0
     for _ in range(400):
         example = random.uniform(0.35, 0.55, (1, 80))
-        first = example + 0.1 + random.uniform(-of_seed, of_seed, (seeds, 1)) + random.choice([-of_example, of_example], (1, 80))
+        first = (
+            example + 0.1 + random.uniform(-of_seed, of_seed, (seeds, 1)) + random.choice([-of_example, of_example], (1, 80))
+        )
         second = example + random.uniform(-of_seed, of_seed, (seeds, 1))
         right = [random.random(chance.shape) < np.clip(chance, 0, 1) for chance in (first, second)]
         low, high = paired.of_examples(*right).interval()
@@ -114,6 +116,18 @@ def test_an_interval_at_holms_level_leaves_0_out_just_where_holm_rejects() -> No
         adjusted, levels = paired.holm([one.p for one in found])
         shown = [verdict(*one.interval(level)) != "no difference" for one, level in zip(found, levels, strict=True)]
         assert shown == [p < 0.05 for p in adjusted]
+
+
+def test_in_a_declared_order_nothing_behind_a_failure_counts() -> None:
+    assert paired.in_sequence([0.04, 0.03])[0] == [0.04, 0.04]
+    assert paired.in_sequence([0.04, 0.03])[1] == pytest.approx([0.95, 0.95])
+    adjusted, levels = paired.in_sequence([0.01, 0.2, 0.02])
+    assert adjusted == [0.01, 0.2, 0.2]
+    assert levels == pytest.approx([0.95, 0.95, 1 - 0.05 * 0.02 / 0.2])
+    one = Paired(value=0.1, centre=0.1, over_seeds=1e-3, over_examples=1e-4, seeds=4, examples=60)
+    assert verdict(*one.interval(paired.in_sequence([2 * one.p, one.p])[1][1])) == (
+        "no difference" if 2 * one.p >= 0.05 else "helped"
+    )
 
 
 def test_words_follow_from_the_interval_alone() -> None:

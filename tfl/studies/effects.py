@@ -40,9 +40,9 @@ class Effect:
     high: float
     p: float
     adjusted_p: float
-    """By Holm, within the primary comparisons or within the others."""
+    """For the number of comparisons; see `effects`."""
     decided: tuple[float, float]
-    """The interval at the level that Holm leaves to it; the verdict is by this one."""
+    """The interval at the level that the correction leaves to it; the verdict is by this one."""
     verdict: Verdict
     advice: str
 
@@ -77,7 +77,8 @@ class Trials:
 def effects(trials: Trials) -> list[Effect]:
     """Every method at every count of labels, by every measure; the primary comparisons first.
 
-    Holm's correction goes over the primary comparisons, one a method, and over all others together.
+    The primary ones, one a method, are tested in the order in which the methods were named; all others together have Holm's
+    correction.
     """
     plan = trials.plan
     keys = [(method, labels, measure) for labels in plan.labels[::-1] for method in plan.transfers for measure in MEASURES]
@@ -88,7 +89,7 @@ def effects(trials: Trials) -> list[Effect]:
 
 def _family(trials: Trials, keys: Sequence[tuple[str, Labels, str]], primary: bool) -> list[Effect]:
     differences = [_difference(trials, *key) for key in keys]
-    adjusted, levels = paired.holm([one.p for one, _, _ in differences])
+    adjusted, levels = (paired.in_sequence if primary else paired.holm)([one.p for one, _, _ in differences])
     found = []
     for (method, labels, measure), (one, transfer, scratch), p, level in zip(keys, differences, adjusted, levels, strict=True):
         low, high = one.interval()

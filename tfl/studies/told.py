@@ -28,7 +28,7 @@ def told(result: Comparison) -> Any:
         "",
         f"primary end point: {MEASURES[plan.measure]}, {_labels(plan.endpoint_labels)}; {plan.seeds} paired seeds, "
         f"{len(trials.right(SCRATCH, plan.labels[0])[0])} test examples; intervals over both",
-        f"corrected by Holm: {len(main)} primary and {others} other comparisons, each family by itself",
+        _corrected(len(main), others),
         f"{SCRATCH}: {METHODS[SCRATCH]}; learning rate {_rate(trials)}, augmented as the others",
         "",
     ]
@@ -45,10 +45,15 @@ def sentence(one: Effect) -> str:
     )
 
 
+def _corrected(primary: int, others: int) -> str:
+    order = "the primary one needs no correction" if primary == 1 else "the primary ones are tested in the order of --methods"
+    return f"{order}; the {others} others are corrected for their number by Holm"
+
+
 def _differences(found: list[Effect]) -> Any:
     from rich.table import Table
 
-    table = Table("labels", "measure", "method", "its mean", SCRATCH, "difference", "95 %", "p (Holm)", "it", box=None)
+    table = Table("labels", "measure", "method", "its mean", SCRATCH, "difference", "95 %", "p, corrected", "it", box=None)
     for one in found:
         mark = " *" if one.primary else ""
         interval = f"{one.low:+.3f} to {one.high:+.3f}"
