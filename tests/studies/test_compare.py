@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
 import signal
 from pathlib import Path
@@ -18,12 +17,15 @@ from tests.test_mistakes import run as run_alone
 from tfl import backbones
 from tfl.cli import main
 from tfl.config import UserError
+from tfl.jobs import config_of, raw_of_source
 from tfl.methods import finetune
+from tfl.methods.session import Session
 from tfl.phases import Phase
 from tfl.studies import effects, plan, recipes, subsets
 from tfl.studies.compare import _keys
 from tfl.studies.effects import Trials
 from tfl.studies.picture import draw
+from tfl.studies.trainer import Trainer
 from tfl.studies.trial import Trial
 
 
@@ -135,7 +137,19 @@ def test_scratch_needs_more_labels_for_the_same() -> None:
 
 # --- whole comparisons ------------------------------------------------------------------------------------------------
 
-WORDS = ["--backbone", "mobilenet_v2", "--labels", "4,all", "--seeds", "2", "--methods", "scratch,head", "--updates", "3"]
+WORDS = [
+    "--backbone",
+    "mobilenet_v2",
+    "--labels",
+    "4",
+    "--seeds",
+    "2",
+    "--methods",
+    "scratch,head",
+    "--updates",
+    "2",
+    "augment=null",
+]
 
 
 @pytest.fixture
@@ -145,8 +159,7 @@ def tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def load(config: Any) -> Any:
         asked.append(config.weights)
-        made = tiny.backbone()
-        return dataclasses.replace(made, weights=backbones.WeightsReport(config.weights))
+        return tiny.backbone()
 
     monkeypatch.setattr(backbones, "load", load)
     return asked
@@ -161,7 +174,7 @@ def test_a_comparison_that_is_broken_off_goes_on_and_comes_to_a_verdict(
         session: Any, config: Any, backbone: Any, model: Any, made: Any, splits: Any, *args: Any, **more: Any
     ) -> Any:
         started.append((config, splits.train.ids.tolist()))
-        if len(started) == 4:
+        if len(started) == 3:
             signal.raise_signal(signal.SIGINT)
         return real(session, config, backbone, model, made, splits, *args, **more)
 
@@ -170,9 +183,9 @@ def test_a_comparison_that_is_broken_off_goes_on_and_comes_to_a_verdict(
     assert main(words) == 130
     assert "goes on" in capsys.readouterr().out
     kept = {file: file.read_bytes() for file in sorted((tmp_path / "c" / "trials").iterdir())}
-    assert len(kept) == 3
+    assert len(kept) == 2
     assert main(words) == 0
-    assert len(started) == 4 + 5, "what was trained is not trained again"
+    assert len(started) == 3 + 2, "what was trained is not trained again"
     assert all(file.read_bytes() == content for file, content in kept.items())
     shown = capsys.readouterr().out
     assert shown.index("head made no difference that this data can show") < shown.index("primary end point:")
@@ -185,19 +198,19 @@ def test_a_comparison_that_is_broken_off_goes_on_and_comes_to_a_verdict(
 
 def _holds_what_was_trained(folder: Path, started: list[Any]) -> None:
     found = json.loads((folder / "compare.json").read_text())
-    assert found["primary"] == {"measure": "end", "labels": "all"}
-    assert len(found["effects"]) == 6
+    assert found["primary"] == {"measure": "end", "labels": 4}
+    assert len(found["effects"]) == 3
     rows = list(csv.DictReader((folder / "compare.csv").open()))
-    assert len(rows) == 8
-    assert {row["updates"] for row in rows if row["labels"] == "4"} == {"3"}, "the same budget"
+    assert len(rows) == 4
+    assert {row["updates"] for row in rows} == {"2"}, "the same budget"
     by_key: dict[Any, list[Any]] = {}
     for config, ids in started:
         by_key.setdefault((config.seed, len(ids)), []).append(ids)
         scratch = config.backbone.weights == "none"
         assert {phase.batch_norm for phase in config.phases} == {"train" if scratch else "frozen"}
     assert all(ids == own[0] for own in by_key.values() for ids in own), "methods share the examples of a seed"
-    few = {seed: set(own[0]) for (seed, count), own in by_key.items() if count == 8}
-    assert few[0] != few[1]
+    assert {count for _, count in by_key} == {8}
+    assert set(by_key[0, 8][0]) != set(by_key[1, 8][0])
     trial = found["trials"][0]
     assert trial["curve"]["updates"][0] == 0
     assert len(trial["right"]) == 6
@@ -212,14 +225,17 @@ def raise_from(words: list[str]) -> None:
     questions.compare(whole().parse_args(words))
 
 
-def test_a_budget_in_seconds_ends_every_training(photos: Path, tmp_path: Path, tiny_backbone: list[str]) -> None:
-    words = ["compare", str(photos), *WORDS[:-2], "--labels", "4", "--methods", "top", "--budget", "1.5"]
-    assert main([*words, "--out", str(tmp_path / "c")]) == 0
-    for file in (tmp_path / "c" / "trials").iterdir():
-        one = json.loads(file.read_text())
-        assert len(one["phases"]) == (1 if one["method"] == "scratch" else 2)
-        assert one["updates"] > 1
-        assert 1.5 <= one["seconds"] < 15, "an epoch that has begun is ended"
+def test_a_budget_in_seconds_ends_every_phase(photos: Path, tmp_path: Path, tiny_backbone: list[str]) -> None:
+    config = config_of({**raw_of_source(str(photos)), "backbone": {"name": "mobilenet_v2"}})
+    with Session(config, tmp_path / "session") as session:
+        trainer = Trainer(session, config, plan.plan(labels="4", seeds=2, methods="top", budget=2.0))
+        one = trainer.run("top", 4, 0)
+    assert one is not None
+    assert one.updates > 2
+    assert len(one.phases) == 2
+    assert one.curve["seconds"] == sorted(one.curve["seconds"])
+    assert one.curve["seconds"][-1] <= one.seconds
+    assert 2.0 <= one.seconds < 30
 
 
 def test_without_matplotlib_there_is_no_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

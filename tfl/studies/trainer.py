@@ -78,7 +78,7 @@ class Trainer:
             classes=len(splits.class_names),
             validation=len(splits.validation),
             right=(chosen == splits.test.labels).astype(int).tolist(),
-            curve=curve_of(before, reports, steps),
+            curve=curve_of(before, reports, steps, deadlines.built),
             seconds=seconds,
             fingerprint=self.fingerprint,
             phases=plain(config.phases),
@@ -142,22 +142,30 @@ def _cost(reports: Sequence[PhaseReport], steps: int, examples: int) -> dict[str
 
 
 class Deadlines(keras.callbacks.Callback):
-    """Ends each phase with the epoch in which its time is over."""
+    """Ends each phase with the epoch in which its time is over. The first step of a phase builds its graph, which takes as
+    long whatever the budget is, and does not count.
+    """
 
     def __init__(self, ends: Sequence[float]) -> None:
-        """`ends`: in seconds from `begin` on."""
+        """`ends`: of each phase, in seconds from `begin` on."""
         super().__init__()
         self._ends = list(ends)
+        self.built: list[float] = []
+        """Seconds of the first step of each phase."""
 
     def begin(self) -> None:
         """Starts the clock."""
-        self._began, self._phase = time.perf_counter(), -1
+        self._began = time.perf_counter()
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """The next phase."""
-        self._phase += 1
+        self._phase_began, self._first = time.perf_counter(), True
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Looks at the clock."""
-        if time.perf_counter() - self._began >= self._ends[self._phase]:
+        now = time.perf_counter()
+        if self._first:
+            self._first = False
+            self.built.append(now - self._phase_began)
+        if now - self._began - sum(self.built) >= self._ends[len(self.built) - 1]:
             self.model.stop_training = True

@@ -27,7 +27,8 @@ class Trial:
     """Trained on."""
     classes: int
     curve: dict[str, list[float]]
-    """`updates`, `seconds`, `accuracy` and `loss` of the validation split, before the first update and from there on."""
+    """`updates`, `seconds` (without building graphs), and `accuracy` and `loss` of the validation split, before the first
+    update and from there on."""
     validation: int
     """Examples of the validation split."""
     right: list[int]
@@ -36,7 +37,7 @@ class Trial:
     passed: int
     """Examples that went through in training, each as often as it did."""
     seconds: float
-    """Wall time of training, features and validation included."""
+    """Wall time of training, with features, validation and building graphs."""
     trained_parameters: int
     """Of the phase that trained most."""
     computed: int
@@ -73,12 +74,17 @@ def read(file: Path, fingerprint: str) -> Trial | None:
     return found
 
 
-def curve_of(before: dict[str, float], reports: Sequence[PhaseReport], steps: int) -> dict[str, list[float]]:
-    """The learning curve of the phases in `reports`, whose epochs have `steps` updates; `before`: accuracy and loss."""
+def curve_of(
+    before: dict[str, float], reports: Sequence[PhaseReport], steps: int, built: Sequence[float]
+) -> dict[str, list[float]]:
+    """The learning curve of the phases in `reports`, whose epochs have `steps` updates; `before`: accuracy and loss.
+
+    `built`: seconds of each phase that went into building its graph, and are left out.
+    """
     rows = [(0.0, 0.0, before["accuracy"], before["loss"])]
     updates, seconds = 0, 0.0
-    for report in reports:
-        seconds += float(report.features.get("seconds", 0.0))
+    for report, building in zip(reports, built, strict=True):
+        seconds += float(report.features.get("seconds", 0.0)) - building
         for epoch in report.epochs:
             updates, seconds = updates + steps, seconds + epoch["seconds"]
             if "val_accuracy" in epoch:
