@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import signal
+import types
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,13 @@ from tests.test_mistakes import run as run_alone
 from tfl import backbones
 from tfl.cli import main
 from tfl.config import UserError
-from tfl.jobs import config_of, raw_of_source
 from tfl.methods import finetune
-from tfl.methods.session import Session
 from tfl.phases import Phase
 from tfl.studies import effects, plan, recipes, subsets
 from tfl.studies.compare import _keys
 from tfl.studies.effects import Trials
 from tfl.studies.picture import draw
-from tfl.studies.trainer import Trainer
+from tfl.studies.trainer import Deadlines
 from tfl.studies.trial import Trial
 
 
@@ -176,10 +175,11 @@ def test_a_comparison_that_is_broken_off_goes_on_and_comes_to_a_verdict(
         started.append((config, splits.train.ids.tolist()))
         if len(started) == 3:
             signal.raise_signal(signal.SIGINT)
+            return []
         return real(session, config, backbone, model, made, splits, *args, **more)
 
     monkeypatch.setattr(finetune, "train", interrupting)
-    words = ["compare", str(photos), *WORDS, "--out", str(tmp_path / "c")]
+    words = ["compare", str(photos), "augment=null", *WORDS, "--out", str(tmp_path / "c")]
     assert main(words) == 130
     assert "goes on" in capsys.readouterr().out
     kept = {file: file.read_bytes() for file in sorted((tmp_path / "c" / "trials").iterdir())}
@@ -192,8 +192,8 @@ def test_a_comparison_that_is_broken_off_goes_on_and_comes_to_a_verdict(
     assert "for what head has with 4 labels a class, scratch needs" in shown
     _holds_what_was_trained(tmp_path / "c", started)
     assert {"none", "pretrained"} == set(tiny_backbone)
-    with pytest.raises(UserError, match="holds a comparison with another seeds"):
-        raise_from(["compare", str(photos), *WORDS, "--out", str(tmp_path / "c"), "--seeds", "3"])
+    assert main([*words, "--seeds", "3"]) == 2
+    assert "holds a comparison with another seeds" in capsys.readouterr().err
 
 
 def _holds_what_was_trained(folder: Path, started: list[Any]) -> None:
@@ -217,25 +217,34 @@ def _holds_what_was_trained(folder: Path, started: list[Any]) -> None:
     assert all((folder / f"compare.{kind}").stat().st_size > 1000 for kind in ("png", "svg"))
 
 
-def raise_from(words: list[str]) -> None:
-    """What the command raises, where it is a `UserError`."""
-    from tfl import questions
-    from tfl.parser import whole
+def test_a_budget_in_seconds_ends_every_phase_and_leaves_out_the_building_of_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Features take 1 s, the first step of each phase 5 s, and each step after it 1 s; the phases end at 4 and at 6 s."""
+    clock = [100.0]
+    monkeypatch.setattr("tfl.studies.trainer.time.perf_counter", lambda: clock[0])
+    deadlines = Deadlines([4.0, 6.0])
+    model = types.SimpleNamespace(stop_training=False)
+    deadlines.set_model(model)
+    deadlines.begin()
+    clock[0] += 1
+    taken = []
+    for _ in range(2):
+        model.stop_training = False
+        deadlines.on_train_begin()
+        steps = 0
+        while not model.stop_training:
+            clock[0] += 1 if steps else 5
+            deadlines.on_train_batch_end(steps)
+            steps += 1
+        taken.append(steps)
+    assert taken == [4, 3]
+    assert deadlines.built == [5, 5]
 
-    questions.compare(whole().parse_args(words))
 
-
-def test_a_budget_in_seconds_ends_every_phase(photos: Path, tmp_path: Path, tiny_backbone: list[str]) -> None:
-    config = config_of({**raw_of_source(str(photos)), "backbone": {"name": "mobilenet_v2"}})
-    with Session(config, tmp_path / "session") as session:
-        trainer = Trainer(session, config, plan.plan(labels="4", seeds=2, methods="top", budget=2.0))
-        one = trainer.run("top", 4, 0)
-    assert one is not None
-    assert one.updates > 2
-    assert len(one.phases) == 2
-    assert one.curve["seconds"] == sorted(one.curve["seconds"])
-    assert one.curve["seconds"][-1] <= one.seconds
-    assert 2.0 <= one.seconds < 30
+def test_phases_with_a_budget_in_seconds_have_no_end_of_their_own() -> None:
+    phases = recipes.with_seconds(recipes.phases_of("top", "image", 17, ()), every=3)
+    assert {(phase.epochs > 10_000, phase.schedule, phase.warmup, phase.validate_every) for phase in phases} == {
+        (True, "constant", 0.0, 3)
+    }
 
 
 def test_without_matplotlib_there_is_no_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
