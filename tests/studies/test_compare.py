@@ -24,7 +24,7 @@ from tfl.studies import effects, plan, recipes, subsets
 from tfl.studies.compare import _keys
 from tfl.studies.effects import Trials
 from tfl.studies.picture import draw
-from tfl.studies.trainer import Deadlines
+from tfl.studies.trainer import Clock
 from tfl.studies.trial import Trial
 
 
@@ -217,27 +217,30 @@ def _holds_what_was_trained(folder: Path, started: list[Any]) -> None:
     assert all((folder / f"compare.{kind}").stat().st_size > 1000 for kind in ("png", "svg"))
 
 
-def test_a_budget_in_seconds_ends_every_phase_and_leaves_out_the_building_of_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Features take 1 s, the first step of each phase 5 s, and each step after it 1 s; the phases end at 4 and at 6 s."""
-    clock = [100.0]
-    monkeypatch.setattr("tfl.studies.trainer.time.perf_counter", lambda: clock[0])
-    deadlines = Deadlines([4.0, 6.0])
+def test_a_budget_in_seconds_is_of_features_and_steps_and_ends_every_phase(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Features take 1 s before each phase, graphs 5 s, each step after the first 1 s, validation 30 s after each epoch of
+    two steps; the phases end at 3 and at 8 s.
+    """
+    now = [100.0]
+    monkeypatch.setattr("tfl.studies.trainer.time.perf_counter", lambda: now[0])
+    clock = Clock([3.0, 8.0])
     model = types.SimpleNamespace(stop_training=False)
-    deadlines.set_model(model)
-    deadlines.begin()
-    clock[0] += 1
-    taken = []
+    clock.set_model(model)
+    clock.start()
     for _ in range(2):
-        model.stop_training = False
-        deadlines.on_train_begin()
-        steps = 0
+        now[0] += 1
+        model.stop_training, built = False, False
+        clock.on_train_begin()
         while not model.stop_training:
-            clock[0] += 1 if steps else 5
-            deadlines.on_train_batch_end(steps)
-            steps += 1
-        taken.append(steps)
-    assert taken == [4, 3]
-    assert deadlines.built == [5, 5]
+            clock.on_epoch_begin(0)
+            for step in range(2):
+                now[0] += 1 if built else 5
+                built = True
+                clock.on_train_batch_end(step)
+            now[0] += 30
+            clock.on_epoch_end(0)
+        clock.on_train_end()
+    assert clock.seconds == [2, 4, 6, 8]
 
 
 def test_phases_with_a_budget_in_seconds_have_no_end_of_their_own() -> None:

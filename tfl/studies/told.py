@@ -53,7 +53,7 @@ def _corrected(primary: int, others: int) -> str:
 def _differences(found: list[Effect]) -> Any:
     from rich.table import Table
 
-    table = Table("labels", "measure", "method", "its mean", SCRATCH, "difference", "95 %", "p, corrected", "it", box=None)
+    table = Table("labels", "measure", "method", "its mean", SCRATCH, "difference", "95 %", "p, corrected", "verdict", box=None)
     for one in found:
         mark = " *" if one.primary else ""
         interval = f"{one.low:+.3f} to {one.high:+.3f}"

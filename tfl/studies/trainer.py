@@ -54,7 +54,7 @@ class Trainer:
         backbone = self._backbone(config, method)
         session.config = config = finetune.resolve(config, backbone.modality, len(backbone.blocks), len(splits.train))
         steps = len(session.batches(backbone, splits.train, training=True))
-        config, deadlines = self._budgeted(config, steps)
+        config, clock = self._budgeted(config, steps)
         keras.utils.set_random_seed(seed)
         session.config = config
         model, made = finetune.assemble(session, config, backbone, splits)
@@ -64,8 +64,8 @@ class Trainer:
             made, session.logits(model, backbone, splits.validation, exact=False), splits.validation.labels
         )
         started = time.perf_counter()
-        deadlines.begin()
-        reports = finetune.train(session, config, backbone, model, made, splits, (deadlines,), quiet=True)
+        clock.start()
+        reports = finetune.train(session, config, backbone, model, made, splits, (clock,), quiet=True)
         seconds = time.perf_counter() - started
         if session.interrupt.wanted:
             return None
@@ -78,7 +78,7 @@ class Trainer:
             classes=len(splits.class_names),
             validation=len(splits.validation),
             right=(chosen == splits.test.labels).astype(int).tolist(),
-            curve=curve_of(before, reports, steps, deadlines.built),
+            curve=curve_of(before, reports, steps, clock.seconds),
             seconds=seconds,
             fingerprint=self.fingerprint,
             phases=plain(config.phases),
@@ -102,15 +102,15 @@ class Trainer:
         backbone = dataclasses.replace(config.backbone, weights=weights)
         return dataclasses.replace(config, seed=seed, data=data, backbone=backbone, phases=self.phases(method))
 
-    def _budgeted(self, config: finetune.Config, steps: int) -> tuple[finetune.Config, Deadlines]:
-        """`config` brought to the budget, and what ends its phases where that is one of seconds."""
+    def _budgeted(self, config: finetune.Config, steps: int) -> tuple[finetune.Config, Clock]:
+        """`config` brought to the budget, and the clock that ends its phases where that is one of seconds."""
         most = max(len(self.phases(method)) for method in self.plan.methods)
         epochs = recipes.epochs_for(self.plan.updates, steps, most)
         phases, ends = recipes.with_epochs(config.phases, epochs), [math.inf] * len(config.phases)
         if self.plan.budget is not None:
             ends = recipes.deadlines(config.phases, self.plan.budget)
             phases = recipes.with_seconds(config.phases, phases[0].validate_every)
-        return dataclasses.replace(config, phases=phases), Deadlines(ends)
+        return dataclasses.replace(config, phases=phases), Clock(ends)
 
     def _backbone(self, config: finetune.Config, method: str) -> Backbone:
         """That of a trial: random weights by its seed, or the pre-trained ones as they were loaded."""
@@ -141,31 +141,51 @@ def _cost(reports: Sequence[PhaseReport], steps: int, examples: int) -> dict[str
     }
 
 
-class Deadlines(keras.callbacks.Callback):
-    """Ends each phase with the epoch in which its time is over. The first step of a phase builds its graph, which takes as
-    long whatever the budget is, and does not count.
+class Clock(keras.callbacks.Callback):
+    """Counts the seconds that training takes, and ends each phase with the epoch in which its are over.
+
+    What is frozen, and the steps, count. The first step of a phase builds its graph, which takes as long whatever the budget
+    is, and validation is for the curve; neither counts.
     """
 
     def __init__(self, ends: Sequence[float]) -> None:
-        """`ends`: of each phase, in seconds from `begin` on."""
+        """`ends`: of each phase, in seconds from `start` on."""
         super().__init__()
         self._ends = list(ends)
-        self.built: list[float] = []
-        """Seconds of the first step of each phase."""
+        self._phase, self._spent = -1, 0.0
+        self.seconds: list[float] = []
+        """From `start` to the end of each epoch."""
 
-    def begin(self) -> None:
-        """Starts the clock."""
-        self._began = time.perf_counter()
+    def start(self) -> None:
+        """Starts it."""
+        self._mark = time.perf_counter()
+
+    def _count(self) -> None:
+        now = time.perf_counter()
+        self._spent += now - self._mark
+        self._mark = now
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """The next phase."""
-        self._phase_began, self._first = time.perf_counter(), True
+        """The next phase, after what it leaves frozen was computed or read."""
+        self._count()
+        self._phase, self._built = self._phase + 1, False
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Goes on after validation."""
+        self._mark = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Looks at the clock."""
-        now = time.perf_counter()
-        if self._first:
-            self._first = False
-            self.built.append(now - self._phase_began)
-        if now - self._began - sum(self.built) >= self._ends[len(self.built) - 1]:
+        """Looks at it."""
+        if self._built:
+            self._count()
+        self._built, self._mark = True, time.perf_counter()
+        if self._spent >= self._ends[self._phase]:
             self.model.stop_training = True
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Notes it."""
+        self.seconds.append(self._spent)
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """What comes now is for the next phase."""
+        self._mark = time.perf_counter()

@@ -27,8 +27,8 @@ class Trial:
     """Trained on."""
     classes: int
     curve: dict[str, list[float]]
-    """`updates`, `seconds` (without building graphs), and `accuracy` and `loss` of the validation split, before the first
-    update and from there on."""
+    """`updates`, `seconds` (without validation and building graphs), and `accuracy` and `loss` of the validation split,
+    before the first update and from there on."""
     validation: int
     """Examples of the validation split."""
     right: list[int]
@@ -75,20 +75,16 @@ def read(file: Path, fingerprint: str) -> Trial | None:
 
 
 def curve_of(
-    before: dict[str, float], reports: Sequence[PhaseReport], steps: int, built: Sequence[float]
+    before: dict[str, float], reports: Sequence[PhaseReport], steps: int, seconds: Sequence[float]
 ) -> dict[str, list[float]]:
-    """The learning curve of the phases in `reports`, whose epochs have `steps` updates; `before`: accuracy and loss.
-
-    `built`: seconds of each phase that went into building its graph, and are left out.
+    """The learning curve of the phases in `reports`, whose epochs have `steps` updates each and end after so many `seconds`;
+    `before`: accuracy and loss before the first.
     """
     rows = [(0.0, 0.0, before["accuracy"], before["loss"])]
-    updates, seconds = 0, 0.0
-    for report, building in zip(reports, built, strict=True):
-        seconds += float(report.features.get("seconds", 0.0)) - building
-        for epoch in report.epochs:
-            updates, seconds = updates + steps, seconds + epoch["seconds"]
-            if "val_accuracy" in epoch:
-                rows.append((float(updates), seconds, epoch["val_accuracy"], epoch["val_loss"]))
+    epochs = [epoch for report in reports for epoch in report.epochs]
+    for number, (epoch, taken) in enumerate(zip(epochs, seconds, strict=True), start=1):
+        if "val_accuracy" in epoch:
+            rows.append((float(number * steps), taken, epoch["val_accuracy"], epoch["val_loss"]))
     return dict(zip(("updates", "seconds", "accuracy", "loss"), map(list, zip(*rows, strict=True)), strict=True))
 
 
