@@ -62,6 +62,11 @@ def test_every_method_has_the_same_number_of_epochs(method: str, epochs: int) ->
     assert min(phase.epochs for phase in phases) >= 1
 
 
+def test_a_long_first_phase_leaves_the_others_an_epoch() -> None:
+    phases = recipes.with_epochs([Phase(epochs=9), Phase(epochs=1)], 2)
+    assert [phase.epochs for phase in phases] == [1, 1]
+
+
 def test_scratch_has_a_recipe_of_its_own() -> None:
     (phase,) = recipes.phases_of("scratch", "image", 17, ())
     assert (phase.trainable, phase.batch_norm) == ("all", "train")
