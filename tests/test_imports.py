@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = (
     ("__main__",),
     ("cli", "__init__"),
+    ("questions",),
     ("jobs", "launch", "parser", "predictions"),
     ("studies",),
     ("methods",),

@@ -110,6 +110,15 @@ def test_early_stopping_ends_the_phase_with_the_best_weights() -> None:
     np.testing.assert_array_equal(model.get_layer("head").kernel.numpy(), kept[2])
 
 
+def test_results_are_taken_after_the_first_every_nth_and_the_last_epoch() -> None:
+    backbone, model = made()
+    given = iter([{"loss": loss} for loss in (1.0, 0.4, 0.6, 0.5)])
+    phase = Phase(epochs=7, validate_every=3, learning_rate=0.1)
+    result = fit(backbone, model, phase, validate=lambda: next(given))
+    assert [epoch["epoch"] for epoch in result.epochs if "val_loss" in epoch] == [1, 3, 6, 7]
+    assert (len(result.epochs), result.kept_epoch) == (7, 3)
+
+
 def test_callbacks_get_the_whole_model_and_can_stop_the_phase() -> None:
     backbone, model = made()
 

@@ -7,13 +7,12 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
+from tfl import questions
 from tfl.parser import whole
 
 LOST = 75
 """Exit code of a worker that another one left alone (EX_TEMPFAIL: start it again)."""
-CONFIG_SUFFIXES = (".yaml", ".yml")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,39 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _job(arguments: argparse.Namespace) -> Any:
-    """The validated config of a `train` or `check` command."""
-    from tfl.config import override
-    from tfl.jobs import config_of
-
-    return config_of(override(*_raw(arguments)))
-
-
-def _raw(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
-    """The raw config of a command, with what options say, and the overrides to it."""
-    from tfl import config as configs
-    from tfl.jobs import raw_of_source
-
-    job, overrides = arguments.job, list(arguments.overrides)
-    if arguments.config is not None:
-        overrides, job = [*([job] if job else []), *overrides], arguments.config
-    if job is None:
-        raise configs.UserError("name a .yaml config, a folder of images or a table of texts; `tfl train --help`")
-    raw = configs.read(job) if str(job).endswith(CONFIG_SUFFIXES) else raw_of_source(job)
-    shortcuts = {
-        "backbone.name": arguments.backbone,
-        "backbone.weights": arguments.weights,
-        "data.text": arguments.text,
-        "data.text_pair": arguments.text_pair,
-        "data.label": arguments.label,
-        "seed": arguments.seed,
-    }
-    return configs.assign(raw, {key: value for key, value in shortcuts.items() if value is not None}), overrides
-
-
 def _train(arguments: argparse.Namespace) -> int:
-    config = _job(arguments)
-    from tfl.jobs import check_folder, unfinished
+    from tfl.jobs import check_folder, typed_config, unfinished
+
+    config = typed_config(arguments)
 
     out = unfinished(config, arguments.out) if arguments.resume else arguments.out
     check_folder("--out", out or "runs")
@@ -128,47 +98,6 @@ def _launch(arguments: argparse.Namespace) -> int:
         )
     logs = arguments.logs or Path("runs") / f"launch-{datetime.datetime.now():%Y%m%d-%H%M%S}"
     return launch(command, arguments.workers, Path(logs))
-
-
-def _check(arguments: argparse.Namespace) -> None:
-    config = _job(arguments)
-    from tfl.studies.check import check
-    from tfl.terminal import console
-
-    console().print(check(config))
-
-
-def _sweep(arguments: argparse.Namespace) -> int:
-    from tfl.config import UserError, override
-    from tfl.jobs import check_folder, config_of
-    from tfl.studies import space
-
-    raw, overrides = _raw(arguments)
-    dimensions, plain = space.parse(overrides)
-    if arguments.trials < 1:
-        raise UserError(f"--trials: {arguments.trials} is not valid; at least 1")
-    check_folder("--out", arguments.out or "runs")
-    raw = override(raw, plain)
-    space.check(raw, dimensions, config_of)
-    from tfl.report import summary
-    from tfl.studies.sweep import BEST, RESULT, run_best, sweep, table
-    from tfl.terminal import console
-
-    done = sweep(raw, dimensions, config_of, trials=arguments.trials, out=arguments.out)
-    console().print(table(done))
-    if done.interrupted:
-        print(f"interrupted; the same command with --out {done.folder} goes on")
-        return 130
-    if not done.ranked:
-        print(f"tfl: every trial failed; {done.folder / RESULT} says why", file=sys.stderr)
-        return 1
-    print(f"best: {done.folder / BEST}")
-    if arguments.no_best:
-        return 0
-    run = run_best(done, config_of)
-    console().print(summary(run.report))
-    print(f"run: {run.directory}")
-    return 130 if any(phase.stopped == "interrupted" for phase in run.report.phases) else 0
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
@@ -285,8 +214,9 @@ def _list(arguments: argparse.Namespace) -> None:
 
 CALLS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "train": _train,
-    "check": _check,
-    "sweep": _sweep,
+    "check": questions.check,
+    "sweep": questions.sweep,
+    "compare": questions.compare,
     "evaluate": _evaluate,
     "predict": _predict,
     "export": _export,

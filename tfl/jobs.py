@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,31 @@ from tfl import config as configs
 from tfl.config import UserError, did_you_mean
 
 METHOD_NAMES = ("finetune",)
+CONFIG_SUFFIXES = (".yaml", ".yml")
+
+
+def typed(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
+    """The raw config of a command, with what options say, and the overrides to it."""
+    job, overrides = arguments.job, list(arguments.overrides)
+    if arguments.config is not None:
+        overrides, job = [*([job] if job else []), *overrides], arguments.config
+    if job is None:
+        raise UserError("name a .yaml config, a folder of images or a table of texts; `tfl train --help`")
+    raw = configs.read(job) if str(job).endswith(CONFIG_SUFFIXES) else raw_of_source(job)
+    shortcuts = {
+        "backbone.name": arguments.backbone,
+        "backbone.weights": arguments.weights,
+        "data.text": arguments.text,
+        "data.text_pair": arguments.text_pair,
+        "data.label": arguments.label,
+        "seed": arguments.seed,
+    }
+    return configs.assign(raw, {key: value for key, value in shortcuts.items() if value is not None}), overrides
+
+
+def typed_config(arguments: argparse.Namespace) -> Any:
+    """The validated config of a command on a job."""
+    return config_of(configs.override(*typed(arguments)))
 
 
 def raw_of_source(source: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ def whole() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
     _train(commands)
     _sweep(commands)
+    _compare(commands)
     _use(commands)
     _serve(commands)
     _cache(commands)
@@ -47,6 +48,28 @@ def _sweep(commands: Any) -> None:
         "task.dropout=0,0.2 tries values, phases.0.learning_rate=1e-4..1e-2 a range (by its logarithm where it is wide); what "
         "stands in brackets or quotes is one value. Every combination is tried where there are no more than N, else Optuna "
         "proposes. Trials are compared on the validation split; the test split is used by the run in DIR/best alone. The same "
+        "command on the same DIR goes on where it was interrupted."
+    )
+
+
+def _compare(commands: Any) -> None:
+    """To a verdict."""
+    compare = _command(commands, "compare", "whether the transfer helps: pre-trained against the same network from scratch")
+    _add_job(compare)
+    compare.add_argument("--labels", metavar="A,B,…", help="labels a class, and all (default: 5,10,20,50,all, as far as there)")
+    compare.add_argument("--seeds", type=int, default=5, metavar="N", help="paired seeds (default: 5; at least 2)")
+    compare.add_argument(
+        "--methods", metavar="A,B,…", help="scratch, head, top, full, lora, config (default: scratch,head,top, or the config's)"
+    )
+    compare.add_argument("--updates", type=int, metavar="N", help="updates of each training, about (default: 200)")
+    compare.add_argument("--budget", type=float, metavar="SECONDS", help="seconds of each training, in place of updates")
+    compare.add_argument("--endpoint", metavar="WHAT", help="the primary one: end, slope or start, or end@10 (default: end)")
+    compare.add_argument(
+        "--out", metavar="DIR", help="directory of the comparison, new or to go on with (default: a new one in runs/)"
+    )
+    compare.epilog = (
+        "All methods get the same examples and the same number of updates (or seconds), the subsets of labels are nested, and "
+        "seed by seed the same. The verdict is by the intervals of the differences, over seeds and test examples. The same "
         "command on the same DIR goes on where it was interrupted."
     )
 

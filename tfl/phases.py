@@ -74,6 +74,8 @@ class Phase:
     keep: Literal["best", "last"] = "best"
     """Which epoch's weights the phase ends with. best: that of the highest validation accuracy, among equals that of the
     lowest validation loss; for a regression that of the lowest loss."""
+    validate_every: int = 1
+    """Epochs from one look at the validation split to the next; the first and the last epoch have one always."""
     batch_norm: Literal["frozen", "train"] = "frozen"
     """Whether BatchNorm layers in trainable blocks train, statistics included, or stay as pre-trained."""
 
@@ -87,6 +89,7 @@ class Phase:
             "label_smoothing": (0 <= self.label_smoothing < 1, "from 0 to below 1"),
             "clip_norm": (self.clip_norm is None or self.clip_norm > 0, "above 0, or null"),
             "ema": (self.ema is None or 0 < self.ema < 1, "between 0 and 1, or null"),
+            "validate_every": (self.validate_every >= 1, "at least 1"),
             "early_stopping": (self.early_stopping is None or self.early_stopping >= 1, "at least 1, or null"),
         }
         require(self, checks)

@@ -152,10 +152,11 @@ class _Loop:
             return "interrupted"
         self._add_up()
         logs = {"loss": loss, **{metric.name: float(metric.result()) for metric in self.objective.metrics}}
-        with self.stepper.averaged():
-            validation = validate() if validate else {}
-            logs |= {f"val_{name}": value for name, value in validation.items()}
-            self.keeper.offer(epoch + 1, validation or logs)
+        if self._is_watched(epoch + 1):
+            with self.stepper.averaged():
+                validation = validate() if validate else {}
+                logs |= {f"val_{name}": value for name, value in validation.items()}
+                self.keeper.offer(epoch + 1, validation or logs)
         self.history.append({"epoch": epoch + 1, **logs, "seconds": time.perf_counter() - began})
         self.watchers.on_epoch_end(epoch, logs)
         self.interrupt.settle(self.workers.most, self.workers.count > 1)
@@ -163,6 +164,12 @@ class _Loop:
             return "interrupted"
         stop = self.keeper.waited_enough(epoch + 1) or self.model.model.stop_training
         return "early stopping" if not self.workers.agree(not stop) else "completed"
+
+    def _is_watched(self, epoch: int) -> bool:
+        """Whether `epoch`, from 1, is one after which results are taken, and which may be kept; the last one always is."""
+        ends = epoch == self.phase.epochs or self.model.model.stop_training or self.interrupt.wanted
+        due = epoch == 1 or epoch % self.phase.validate_every == 0
+        return due or not self.workers.agree(not ends)
 
     def _add_up(self) -> None:
         """Makes the metrics those of all workers, each of which has seen its part of every batch."""

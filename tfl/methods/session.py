@@ -244,6 +244,14 @@ class Session:
         bar = ProgressBar(title, phase.epochs, len(stream), self.console)
         return [bar, TensorBoard(self.directory / "logs", self._epochs)] if self.workers.is_chief else [bar]
 
+    def logits(self, model: Any, backbone: Any, examples: Examples, exact: bool) -> dict[str, np.ndarray]:
+        """`{task: logits [N, …]}` of `examples`; `exact`: as a served model computes them."""
+        stream = {"examples": self.batches(backbone, examples, exact=exact)}
+        request = Request(cut=cut(model), blocks=backbone.blocks, streams=stream, backbone=backbone.name, exact=exact)
+        extracted = self.extractor.extract(request)
+        with reordering(exact or not self.config.deterministic):
+            return predict.Forward(extracted.cut, self.strategy)(extracted.streams["examples"])
+
     def evaluate(
         self, model: Any, made: Mapping[str, Task], backbone: Any, splits: Splits
     ) -> dict[str, dict[str, dict[str, Any]]]:
@@ -251,13 +259,7 @@ class Session:
         results: dict[str, dict[str, Any]] = {name: {} for name in made}
         for split in ("validation", "test"):
             examples = getattr(splits, split)
-            stream = {split: self.batches(backbone, examples, exact=split == "test")}
-            request = Request(
-                cut=cut(model), blocks=backbone.blocks, streams=stream, backbone=backbone.name, exact=split == "test"
-            )
-            extracted = self.extractor.extract(request)
-            with reordering(split == "test" or not self.config.deterministic):  # the test split as a served model computes it
-                logits = predict.Forward(extracted.cut, self.strategy)(extracted.streams[split])
+            logits = self.logits(model, backbone, examples, exact=split == "test")
             for name, task in made.items():
                 predictions = np.asarray(task.predictions(logits[name]))
                 results[name][split] = evaluate.evaluate(task.kind, examples.labels, predictions, task.class_names)

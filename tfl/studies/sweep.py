@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tfl.config import UserError, dump, plain, read
 from tfl.lazy import tf
-from tfl.locks import lock
 from tfl.methods import finetune
 from tfl.methods.session import Session
 from tfl.run import CONFIG, Run, is_unfinished, load
 from tfl.studies import space as spaces
 from tfl.studies.bench import Bench
+from tfl.studies.folder import claimed
 from tfl.studies.journal import Journal, Trial, optuna
 from tfl.studies.space import Space
 
-ABOUT, JOURNAL, RESULT, BEST, LOCK = "space.json", "trials.log", "sweep.json", "best.yaml", ".lock"
+ABOUT, JOURNAL, RESULT, BEST = "space.json", "trials.log", "sweep.json", "best.yaml"
 SHOWN = 20
 """Trials in the table."""
 
@@ -61,7 +60,7 @@ def sweep(raw: Mapping[str, Any], space: Space, make: Make, *, trials: int = 20,
     seed, first = int(raw.get("seed", 0)), make(spaces.applied(raw, spaces.first(space)))
     folder = Path(out) if out else Path("runs") / f"sweep-{datetime.datetime.now():%Y%m%d-%H%M%S}"
     about = {"config": plain(dict(raw)), "space": spaces.describe(space)}
-    with _claimed(folder, about), Session(first, folder / "session") as session, session.interrupt:
+    with claimed(folder, ABOUT, about, "sweep"), Session(first, folder / "session") as session, session.interrupt:
         bench = Bench(session)
         bench.begin(first)
         journal = Journal(folder / JOURNAL, space, seed, maximize=bench.metric == "accuracy")
@@ -93,33 +92,6 @@ def _tried(bench: Bench, make: Make, raw: Mapping[str, Any], values: dict[str, A
     if outcome is None:
         return Trial(number=number, values=values, score=None, loss=None, seconds=seconds, failed=failed)
     return Trial(number=number, values=values, seconds=seconds, **vars(outcome))
-
-
-@contextlib.contextmanager
-def _claimed(folder: Path, about: dict[str, Any]) -> Iterator[None]:
-    """Within this context `folder` is that of this sweep, and of no other process. Raises `UserError` where it holds another
-    sweep, or something else.
-    """
-    _claim(folder, about)
-    with (folder / LOCK).open("w") as file:
-        if not lock(file, exclusive=True, wait=False):
-            raise UserError(f"--out: another process is running the sweep in {folder}; wait for it, or name another folder")
-        yield
-
-
-def _claim(folder: Path, about: dict[str, Any]) -> None:
-    about = json.loads(json.dumps(about, default=str))
-    mark = folder / ABOUT
-    if mark.is_file():
-        before = json.loads(mark.read_text(encoding="utf-8"))
-        changed = [name for name in about if before.get(name) != about[name]]
-        if changed:
-            raise UserError(f"--out: {folder} holds a sweep with another {' and '.join(changed)}; name another folder")
-        return
-    if folder.is_dir() and any(folder.iterdir()):
-        raise UserError(f"--out: {folder} already holds something; name a new directory, or remove this one")
-    folder.mkdir(parents=True, exist_ok=True)
-    mark.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
 
 def _saved(journal: Journal, metric: str, folder: Path, about: dict[str, Any]) -> Sweep:

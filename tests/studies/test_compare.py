@@ -1,0 +1,299 @@
+"""Comparisons: what is compared with what, on which labels and budget, that nothing is lost, and what is said about it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import types
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests import tiny
+from tests.test_mistakes import hold
+from tests.test_mistakes import run as run_alone
+from tfl import backbones
+from tfl.cli import main
+from tfl.config import UserError
+from tfl.methods import finetune
+from tfl.phases import Phase
+from tfl.studies import effects, plan, recipes, subsets
+from tfl.studies.compare import _keys
+from tfl.studies.effects import Trials
+from tfl.studies.picture import draw
+from tfl.studies.trainer import Clock
+from tfl.studies.trial import Trial
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_subsets_are_nested_and_balanced(seed: int) -> None:
+    random = np.random.default_rng(0)
+    classes = random.permutation(np.repeat([0, 1, 2], [20, 30, 60]))
+    ids = np.array([f"{place:03}" for place in range(110)], object)
+    before: set[int] = set()
+    for labels in (2, 5, 11, 20):
+        chosen = subsets.subset(ids, classes, labels, seed)
+        assert np.bincount(classes[chosen]).tolist() == [labels] * 3
+        assert before < set(chosen.tolist())
+        assert (np.diff(chosen) > 0).all()
+        before = set(chosen.tolist())
+    assert subsets.subset(ids, classes, "all", seed).tolist() == list(range(110))
+    assert subsets.subset(ids, classes, 5, seed).tolist() != subsets.subset(ids, classes, 5, seed + 2).tolist()
+    order = random.permutation(110)
+    again = order[subsets.subset(ids[order], classes[order], 5, seed)]
+    assert sorted(again) == subsets.subset(ids, classes, 5, seed).tolist(), "whatever order the examples stand in"
+
+
+def test_counts_that_a_class_cannot_give_are_left_out_or_named() -> None:
+    sizes = {"ants": 12, "bees": 40}
+    assert subsets.fitting((5, 10, 20, "all"), sizes, chosen=False) == (5, 10, "all")
+    with pytest.raises(UserError, match=r"20 a class are not there: class 'ants' has 12"):
+        subsets.fitting((5, 20), sizes, chosen=True)
+
+
+@pytest.mark.parametrize("method", ["scratch", "head", "top", "full", "lora"])
+@pytest.mark.parametrize("epochs", [2, 7, 60])
+def test_every_method_has_the_same_number_of_epochs(method: str, epochs: int) -> None:
+    phases = recipes.with_epochs(recipes.phases_of(method, "image", 17, ()), epochs)
+    assert sum(phase.epochs for phase in phases) == epochs
+    assert min(phase.epochs for phase in phases) >= 1
+
+
+def test_a_long_first_phase_leaves_the_others_an_epoch() -> None:
+    phases = recipes.with_epochs([Phase(epochs=9), Phase(epochs=1)], 2)
+    assert [phase.epochs for phase in phases] == [1, 1]
+
+
+def test_scratch_has_a_recipe_of_its_own() -> None:
+    (phase,) = recipes.phases_of("scratch", "image", 17, ())
+    assert (phase.trainable, phase.batch_norm) == ("all", "train")
+    rates = [one.learning_rate for one in recipes.phases_of("full", "image", 17, ()) if one.trainable == "all"]
+    assert phase.learning_rate > max(rates)
+    own = (Phase(trainable="all", epochs=2),)
+    assert recipes.phases_of("config", "image", 17, own) == own
+
+
+def test_the_seconds_of_a_budget_are_shared_out_among_the_phases() -> None:
+    phases = recipes.phases_of("top", "image", 17, ())
+    assert recipes.deadlines(phases, 50) == [30, 50]
+
+
+def made(method: str, labels: Any, seed: int, right: list[int], curve: list[float]) -> Trial:
+    points = [10.0 * place for place in range(len(curve))]
+    return Trial(
+        method=method,
+        labels=labels,
+        seed=seed,
+        examples=2 * labels,
+        classes=2,
+        curve={"updates": points, "seconds": points, "accuracy": curve, "loss": curve},
+        validation=50,
+        right=right,
+        updates=int(points[-1]),
+        passed=100,
+        seconds=1.0,
+        trained_parameters=10,
+        computed=0,
+        phases=[],
+        fingerprint="",
+    )
+
+
+def synthetic(better: int, **fields: Any) -> Trials:
+    """`head` is right on so many more of 200 test examples than scratch, whose 100 and 140 at 5 and 20 labels are."""
+    found = plan.plan(labels="5,20", seeds=4, methods="head", **fields).fitted((5, 20))
+    trials = {}
+    for method, labels, seed in _keys(found, 0):
+        count = (100 if labels == 5 else 140) + (better if method == "head" else 0) + seed % 2
+        curve = [0.5, 0.6, count / 200] if method == "scratch" else [0.5, 0.7, count / 200]
+        trials[method, labels, seed] = made(method, labels, seed, [1] * count + [0] * (200 - count), curve)
+    return Trials(found, trials)
+
+
+@pytest.mark.parametrize(("better", "shown"), [(30, "helped"), (1, "no difference"), (-30, "hurt")])
+def test_the_primary_end_point_is_the_test_accuracy_with_the_most_labels(better: int, shown: str) -> None:
+    found = effects.effects(synthetic(better))
+    assert [(one.method, one.labels, one.measure) for one in found if one.primary] == [("head", 20, "end")]
+    assert found[0].verdict == shown
+    assert found[0].value == pytest.approx(better / 200)
+    assert (found[0].low, found[0].high) == pytest.approx(found[0].decided)
+    assert len(found) == 6
+    assert all(one.adjusted_p >= one.p for one in found[1:])
+
+
+def test_another_end_point_is_primary_where_it_is_named() -> None:
+    found = effects.effects(synthetic(30, endpoint="start@5"))
+    assert (found[0].labels, found[0].measure, found[0].primary) == (5, "start", True)
+    assert found[0].value == pytest.approx(0.1)
+    assert sum(one.primary for one in found) == 1
+
+
+def test_scratch_needs_more_labels_for_the_same() -> None:
+    """Scratch has 100.5 of 200 at 5 labels and 140.5 at 20: 120.5 lie halfway by the logarithm, at 10."""
+    few, many = effects.efficiency(synthetic(20))
+    assert (few["has"], few["more_than"]) == (5, 5)
+    assert few["needs"] == pytest.approx(10)
+    assert (many["needs"], many["more_than"]) == (None, 20)
+
+
+# --- whole comparisons ------------------------------------------------------------------------------------------------
+
+WORDS = [
+    "--backbone",
+    "mobilenet_v2",
+    "--labels",
+    "4",
+    "--seeds",
+    "2",
+    "--methods",
+    "scratch,head",
+    "--updates",
+    "2",
+    "augment=null",
+]
+
+
+@pytest.fixture
+def tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every backbone is the tiny one; the weights that were asked for."""
+    asked = []
+
+    def load(config: Any) -> Any:
+        asked.append(config.weights)
+        return tiny.backbone()
+
+    monkeypatch.setattr(backbones, "load", load)
+    return asked
+
+
+def test_a_comparison_that_is_broken_off_goes_on_and_comes_to_a_verdict(
+    photos: Path, tmp_path: Path, tiny_backbone: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real, started = finetune.train, []
+
+    def interrupting(
+        session: Any, config: Any, backbone: Any, model: Any, made: Any, splits: Any, *args: Any, **more: Any
+    ) -> Any:
+        started.append((config, splits.train.ids.tolist()))
+        if len(started) == 3:
+            signal.raise_signal(signal.SIGINT)
+            return []
+        return real(session, config, backbone, model, made, splits, *args, **more)
+
+    monkeypatch.setattr(finetune, "train", interrupting)
+    words = ["compare", str(photos), "augment=null", *WORDS, "--out", str(tmp_path / "c")]
+    assert main(words) == 130
+    assert "goes on" in capsys.readouterr().out
+    kept = {file: file.read_bytes() for file in sorted((tmp_path / "c" / "trials").iterdir())}
+    assert len(kept) == 2
+    assert main(words) == 0
+    assert len(started) == 3 + 2, "what was trained is not trained again"
+    assert all(file.read_bytes() == content for file, content in kept.items())
+    shown = capsys.readouterr().out
+    assert shown.index("head made no difference that this data can show") < shown.index("primary end point:")
+    assert "for what head has with 4 labels a class, scratch needs" in shown
+    _holds_what_was_trained(tmp_path / "c", started)
+    assert {"none", "pretrained"} == set(tiny_backbone)
+    assert main([*words, "--seeds", "3"]) == 2
+    assert "holds a comparison with another seeds" in capsys.readouterr().err
+
+
+def _holds_what_was_trained(folder: Path, started: list[Any]) -> None:
+    found = json.loads((folder / "compare.json").read_text())
+    assert found["primary"] == {"measure": "end", "labels": 4}
+    assert len(found["effects"]) == 3
+    rows = list(csv.DictReader((folder / "compare.csv").open()))
+    assert len(rows) == 4
+    assert {row["updates"] for row in rows} == {"2"}, "the same budget"
+    by_key: dict[Any, list[Any]] = {}
+    for config, ids in started:
+        by_key.setdefault((config.seed, len(ids)), []).append(ids)
+        scratch = config.backbone.weights == "none"
+        assert {phase.batch_norm for phase in config.phases} == {"train" if scratch else "frozen"}
+    assert all(ids == own[0] for own in by_key.values() for ids in own), "methods share the examples of a seed"
+    assert {count for _, count in by_key} == {8}
+    assert set(by_key[0, 8][0]) != set(by_key[1, 8][0])
+    trial = found["trials"][0]
+    assert trial["curve"]["updates"][0] == 0
+    assert len(trial["right"]) == 6
+    assert all((folder / f"compare.{kind}").stat().st_size > 1000 for kind in ("png", "svg"))
+
+
+def test_a_budget_in_seconds_is_of_features_and_steps_and_ends_every_phase(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Features take 1 s before each phase, graphs 5 s, each step after the first 1 s, validation 30 s after each epoch of
+    two steps; the phases end at 3 and at 8 s.
+    """
+    now = [100.0]
+    monkeypatch.setattr("tfl.studies.trainer.time.perf_counter", lambda: now[0])
+    clock = Clock([3.0, 8.0])
+    model = types.SimpleNamespace(stop_training=False)
+    clock.set_model(model)
+    clock.start()
+    for _ in range(2):
+        now[0] += 1
+        model.stop_training, built = False, False
+        clock.on_train_begin()
+        while not model.stop_training:
+            clock.on_epoch_begin(0)
+            for step in range(2):
+                now[0] += 1 if built else 5
+                built = True
+                clock.on_train_batch_end(step)
+            now[0] += 30
+            clock.on_epoch_end(0)
+        clock.on_train_end()
+    assert clock.seconds == [2, 4, 6, 8]
+
+
+def test_phases_with_a_budget_in_seconds_have_no_end_of_their_own() -> None:
+    phases = recipes.with_seconds(recipes.phases_of("top", "image", 17, ()), every=3)
+    assert {(phase.epochs > 10_000, phase.schedule, phase.warmup, phase.validate_every) for phase in phases} == {
+        (True, "constant", 0.0, 3)
+    }
+
+
+def test_without_matplotlib_there_is_no_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tfl.studies.picture.find_spec", lambda name: None)
+    assert draw(synthetic(30), tmp_path) == []
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_comparison_is_of_classes(calls: Path, tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = "\n".join(f"{'rose ' * (place % 7)}fell,{place % 7 * 1.5}" for place in range(40))
+    table = tmp_path / "t.csv"
+    table.write_text(f"text,label\n{rows}\n")
+    words = ["compare", str(table), "--label", "label", "--backbone", str(tiny_bert), "--out", str(tmp_path / "c")]
+    assert main(words) == 2
+    assert "a comparison is of classes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--labels", "5,ten"], ["--labels: 'ten' is not valid"]),
+        (["--seeds", "1"], ["--seeds: 1 is not valid; at least 2"]),
+        (["--methods", "scratch"], ["nothing is compared with scratch"]),
+        (["--methods", "haed"], ["--methods: 'haed' is not valid", "did you mean 'head'"]),
+        (["--methods", "config"], ["this job has none"]),
+        (["--updates", "0"], ["--updates: 0 is not valid"]),
+        (["--updates", "9", "--budget", "9"], ["it takes the place of --updates"]),
+        (["--budget", "-1"], ["--budget: -1 is not valid"]),
+        (["--endpoint", "stop@10"], ["--endpoint: 'stop' is not valid"]),
+        (["--labels", "5,10", "--endpoint", "end@20"], ["20 is not among the labels"]),
+        (["--weights", "none"], ["none is what scratch has already"]),
+    ],
+)
+def test_a_mistake_is_found_before_tensorflow_is_imported(words: list[str], said: list[str]) -> None:
+    code, heavy, message = run_alone(["compare", "digits", "--backbone", "resnet50", *words])
+    hold(code, message, said)
+    assert not heavy
+
+
+def test_the_plan_of_a_config_with_phases_is_its_own() -> None:
+    assert plan.plan(own_phases=True).methods == ("scratch", "config")
+    assert plan.plan().methods == ("scratch", "head", "top")
+    assert plan.plan(methods="head,scratch,head").methods == ("scratch", "head")
+    assert plan.plan(labels="all,20,5,5").labels == (5, 20, "all")
