@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,10 +14,11 @@ from tfl.config import UserError
 from tfl.data import augment as augmentation
 from tfl.data import image as images
 from tfl.data.augment import Augment
-from tfl.data.batches import Batched, Batches, stream_seed, weighted
+from tfl.data.batches import Batched, Batches, in_batches, stream_seed, weighted
 from tfl.data.config import Resize
 from tfl.data.examples import Columns, Examples
 from tfl.data.lengths import batches_by_length, padded_lengths
+from tfl.data.served import NUMBER, served
 from tfl.data.text import tokenize
 from tfl.lazy import tf
 from tfl.share import Share, split, weights
@@ -34,6 +36,46 @@ class ImageBatches(Batches):
     augment: Augment | None = None
     reduced: bool = False
     """Whether a large JPEG is decoded at the scale that is needed (`image.decode_reduced`), not in full."""
+    service: str | None = None
+    """Address of the tf.data service that computes the batches of an epoch while training; None: this process does."""
+
+    def epoch(self, epoch: int = 0, skip: int = 0, share: Share | None = None) -> tf.data.Dataset:
+        """As in `Batches`, and the same to the last bit where a service computes them."""
+        if self.service is None or not self.training:
+            return super().epoch(epoch, skip, share)
+        batches = in_batches(len(self.examples), self.batch_size, seed=stream_seed(self.seed, epoch), replicas=self._least)
+        own = split(batches[skip:], share)
+        return served(self.service, functools.partial(self._numbered, epoch, own), len(own)).prefetch(tf.data.AUTOTUNE)
+
+    def _numbered(self, epoch: int, own: Sequence[tuple[np.ndarray, np.ndarray]], numbers: np.ndarray) -> tf.data.Dataset:
+        """Of the (part, whole batch) in `own` those with these `numbers`, each made of what is known here by its number."""
+        examples, plain = self.examples, tf.autograph.experimental.do_not_convert
+        with tf.init_scope(), tf.device("CPU:0"):
+            sizes = tf.constant([len(part) for part, _ in own], tf.int64)
+            flat = np.concatenate([np.empty(0, np.int64), *(part for part, _ in own)])
+            positions = tf.RaggedTensor.from_row_lengths(flat, sizes)
+            counts = weights([len(batch) for _, batch in own])
+        most = max((len(part) for part, _ in own), default=1)
+
+        def rows(number: Any) -> tf.data.Dataset:
+            listed = tf.data.Dataset.from_tensor_slices(positions[number])
+            return listed.map(plain(lambda index: {**examples.gathered(index), NUMBER: number}))
+
+        def batched(data: tf.data.Dataset) -> tf.data.Dataset:
+            key, size = (plain(lambda row: row[NUMBER]), plain(lambda number: tf.gather(sizes, number)))
+            return data.group_by_window(
+                key, plain(lambda _, window: window.batch(most, drop_remainder=self.static)), None, size
+            )
+
+        def one(batch: dict[str, Any]) -> dict[str, Any]:
+            number = batch[NUMBER][0]
+            return {**weighted(batch, tf.gather(counts, number)), NUMBER: number}
+
+        data = tf.data.Dataset.from_tensor_slices(numbers).flat_map(plain(rows))
+        data = self._batch(data, epoch, batched).map(one)
+        options = tf.data.Options()
+        options.deterministic = True
+        return data.with_options(options)
 
     @cached_property
     def _numbers(self) -> tf.Tensor:
@@ -174,10 +216,11 @@ def prepare(
     static: bool = False,
     reduced: bool = False,
     max_tokens: int | None = None,
+    service: str | None = None,
 ) -> Batches:
     """The batches of `examples` for a backbone whose `preprocess` this is; texts are tokenised here, once,
     unless the backbone does it (its preprocess then pads nothing). `reduced`: as in `ImageBatches`; `max_tokens`: as in
-    `TextBatches`."""
+    `TextBatches`; `service`: as in `ImageBatches`."""
     check_max_tokens(max_tokens, preprocess, modality)
     common: dict[str, Any] = {
         "batch_size": batch_size,
@@ -201,5 +244,6 @@ def prepare(
         resize=resize,
         augment=augment,
         reduced=reduced,
+        service=service,
         **common,
     )

@@ -130,6 +130,7 @@ class Session:
             static=distribute.needs_static_shapes(self.strategy),
             max_tokens=config.data.max_tokens,
             reduced=not exact,
+            service=config.data.service,
         )
 
     def tokenised(self, splits: Splits, backbone: Any) -> Splits:
