@@ -49,7 +49,8 @@ class ImageBatches(Batches):
 
     def _numbered(self, epoch: int, own: Sequence[tuple[np.ndarray, np.ndarray]], numbers: np.ndarray) -> tf.data.Dataset:
         """Of the (part, whole batch) in `own` those with these `numbers`, each made of what is known here by its number."""
-        examples, plain = self.examples, tf.autograph.experimental.do_not_convert
+        examples: Any = self.examples  # columns: see `service.check_examples`
+        plain = tf.autograph.experimental.do_not_convert
         with tf.init_scope(), tf.device("CPU:0"):
             sizes = tf.constant([len(part) for part, _ in own], tf.int64)
             flat = np.concatenate([np.empty(0, np.int64), *(part for part, _ in own)])
@@ -72,7 +73,7 @@ class ImageBatches(Batches):
             return {**weighted(batch, tf.gather(counts, number)), NUMBER: number}
 
         data = tf.data.Dataset.from_tensor_slices(numbers).flat_map(plain(rows))
-        data = self._batch(data, epoch, batched).map(one)
+        data = self._batch(data, epoch, batched).map(plain(one))
         options = tf.data.Options()
         options.deterministic = True
         return data.with_options(options)
@@ -100,8 +101,9 @@ class ImageBatches(Batches):
                 batch = augmentation.mix(batch, seed, augment)
             return {**batch, "image": self.preprocess(batch["image"])}
 
-        data = batched(data.map(one, num_parallel_calls=tf.data.AUTOTUNE))
-        return data.map(whole, num_parallel_calls=tf.data.AUTOTUNE)
+        plain = tf.autograph.experimental.do_not_convert  # quicker to trace
+        data = batched(data.map(plain(one), num_parallel_calls=tf.data.AUTOTUNE))
+        return data.map(plain(whole), num_parallel_calls=tf.data.AUTOTUNE)
 
 
 @dataclass(frozen=True, kw_only=True)
