@@ -96,7 +96,8 @@ def test_a_run_ends_with_the_same_weights(
     monkeypatch.setattr(served._Arrivals, "_put", counted)
     options: dict[str, Any] = {
         "backbone": {"name": "mobilenet_0.25", "weights": "none", "image_size": 32},
-        "phases": [Phase(trainable="all", epochs=2, learning_rate=1e-3, batch_norm="train")],
+        "phases": [Phase(epochs=2)],
+        "features": None,
     }
     whole = tfl.finetune(str(photos), out=tmp_path / "here", data={"batch_size": 8}, **options)
     assert came == []

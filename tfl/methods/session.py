@@ -242,7 +242,7 @@ class Session:
 
         title = f"phase {number + 1}/{len(self.config.phases)} {in_words(phase.trainable)}"
         bar = ProgressBar(title, phase.epochs, len(stream), self.console)
-        return [bar, TensorBoard(self.directory / "logs", self._epochs)] if self.workers.is_chief else [bar]
+        return [bar, TensorBoard(self.directory / "logs", self._epochs, self.say)] if self.workers.is_chief else [bar]
 
     def evaluate(
         self, model: Any, made: Mapping[str, Task], backbone: Any, splits: Splits
