@@ -112,7 +112,7 @@ def test_one_that_dies_changes_nothing(
     processes: Any, batches: ImageBatches, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     address, (dispatcher, first, second) = processes
-    monkeypatch.setattr(served, "HELD", 3)
+    monkeypatch.setattr(served, "HELD", 0)
     monkeypatch.setattr(served, "PATIENCE", 5.0)
     wanted = list(batches.epoch().as_numpy_iterator())
     for victims, told in (([second], ""), ([first, dispatcher], "this process reads what is left of the epoch")):

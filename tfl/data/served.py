@@ -17,8 +17,8 @@ NUMBER = "number"
 """The entry of an element that says which one it is."""
 PATIENCE = 60.0
 """Seconds without any batch after which the service is no longer waited for."""
-HELD = 64
-"""Batches that may have come before the one whose turn it is; then that one is computed here."""
+HELD = 2 << 30
+"""Bytes of batches, but four of them, that may have come before the one whose turn it is; then that one is computed here."""
 Made = Callable[[np.ndarray], Any]
 """From numbers, [n] int64, to a data set of the elements that have them."""
 
@@ -44,15 +44,17 @@ def served(address: str, made: Made, count: int) -> tf.data.Dataset:
 def _in_order(address: str, data: tf.data.Dataset, made: Made, count: int) -> Iterator[Mapping[str, Any]]:
     """`data`, which is `made` of all numbers, as the service gives it, in order."""
     held: dict[int, Mapping[str, Any]] = {}
+    most = 4
     gone = trouble(address)
     arrivals = None if gone else _Arrivals(address, data)
     try:
         for number in range(count):
-            while arrivals is not None and not gone and not arrivals.ended and number not in held and len(held) < HELD:
+            while arrivals is not None and not gone and not arrivals.ended and number not in held and len(held) < most:
                 try:
                     came = arrivals.next()
                     if came is not None and int(came[NUMBER]) >= number:  # else it was computed here
                         held[int(came[NUMBER])] = came
+                        most = max(4, HELD // sum(tensor.shape.num_elements() * tensor.dtype.size for tensor in came.values()))
                 except Unserved as error:
                     gone = str(error)
             if gone and not held:
