@@ -102,7 +102,8 @@ def test_a_run_ends_with_the_same_weights(
     whole = tfl.finetune(str(photos), out=tmp_path / "here", data={"batch_size": 8}, **options)
     assert came == []
     there = {"batch_size": 8, "service": processes[0]}
-    other = tfl.finetune(str(photos), out=tmp_path / "there", data=there, **options)
+    monkeypatch.chdir(photos.parent)  # where the workers are not
+    other = tfl.finetune(photos.name, out=tmp_path / "there", data=there, **options)
     assert len(came) >= 2 * 4
     assert "data.service" not in capsys.readouterr().err
     same(whole, other)

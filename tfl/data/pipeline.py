@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +17,7 @@ from tfl.data import image as images
 from tfl.data.augment import Augment
 from tfl.data.batches import Batched, Batches, in_batches, stream_seed, weighted
 from tfl.data.config import Resize
-from tfl.data.examples import Columns, Examples
+from tfl.data.examples import Columns, Examples, strings
 from tfl.data.lengths import batches_by_length, padded_lengths
 from tfl.data.served import NUMBER, served
 from tfl.data.text import tokenize
@@ -49,8 +50,7 @@ class ImageBatches(Batches):
 
     def _numbered(self, epoch: int, own: Sequence[tuple[np.ndarray, np.ndarray]], numbers: np.ndarray) -> tf.data.Dataset:
         """Of the (part, whole batch) in `own` those with these `numbers`, each made of what is known here by its number."""
-        examples: Any = self.examples  # columns: see `service.check_examples`
-        plain = tf.autograph.experimental.do_not_convert
+        examples, plain = self._shipped, tf.autograph.experimental.do_not_convert
         with tf.init_scope(), tf.device("CPU:0"):
             sizes = tf.constant([len(part) for part, _ in own], tf.int64)
             flat = np.concatenate([np.empty(0, np.int64), *(part for part, _ in own)])
@@ -63,10 +63,9 @@ class ImageBatches(Batches):
             return listed.map(plain(lambda index: {**examples.gathered(index), NUMBER: number}))
 
         def batched(data: tf.data.Dataset) -> tf.data.Dataset:
-            key, size = (plain(lambda row: row[NUMBER]), plain(lambda number: tf.gather(sizes, number)))
-            return data.group_by_window(
-                key, plain(lambda _, window: window.batch(most, drop_remainder=self.static)), None, size
-            )
+            key, size = plain(lambda row: row[NUMBER]), plain(lambda number: tf.gather(sizes, number))
+            whole = plain(lambda _, window: window.batch(most, drop_remainder=self.static))
+            return data.group_by_window(key, whole, window_size_func=size)
 
         def one(batch: dict[str, Any]) -> dict[str, Any]:
             number = batch[NUMBER][0]
@@ -77,6 +76,13 @@ class ImageBatches(Batches):
         options = tf.data.Options()
         options.deterministic = True
         return data.with_options(options)
+
+    @cached_property
+    def _shipped(self) -> Columns:
+        """The examples, whose paths lead to the same files wherever a worker was started."""
+        assert isinstance(self.examples, Columns)
+        paths = strings(os.path.abspath(path) for path in self.examples.inputs["path"])
+        return replace(self.examples, inputs={**self.examples.inputs, "path": paths})
 
     @cached_property
     def _numbers(self) -> tf.Tensor:
