@@ -6,8 +6,8 @@ Prints one table. The run trains on 60 small pictures in three phases (the head 
 then all), with dropout, augmentation and AdamW, fills a feature store of its own, and writes a checkpoint after every step. It
 is killed by SIGKILL, started again in the same directory and killed again, until it ends or the kills are used up; then every
 weight is compared, bit by bit, with that of a run that was left alone, and the next run begins. Each kill is aimed at what a
-generator of random numbers draws: while the run starts, while the store is filled, after one to four more checkpoints, or while
-the one after those is written. Counted is where it struck.
+generator of random numbers draws: while the run starts, after one to four more checkpoints, or while the one after those is
+written; the first one of each run, at the filling of its store. Counted is where it struck.
 
 The network is MobileNet at 32 px, or a convolution and a matrix at 16 px, which a test can wait for: it is traced in no time.
 """
@@ -149,10 +149,10 @@ class Aim:
     def __init__(self, drawn: random.Random, out: Path, cache: Path, start: float) -> None:
         """`start`: seconds that a run takes until its first step, about."""
         self.out, self.cache = out, cache
-        self.kind = drawn.choice(("start", "fill", "step", "step", "write", "write"))
+        self.kind = drawn.choice(("start", "step", "step", "write", "write")) if self._stored(cache) else "fill"
         self.more = drawn.randint(1, 4)
         self.delay = drawn.uniform(0, start if self.kind == "start" else 0.05)
-        self._files, self._last = self._stored(), self._newest()
+        self._last = self._newest()
         self.filling = False
         """Whether it strikes while the store is filled."""
         self._at = time.monotonic() + self.delay if self.kind == "start" else None
@@ -166,17 +166,18 @@ class Aim:
 
     def _reached(self) -> bool:
         begun = self._newest() - self._last
-        if self.kind == "fill" and begun < 1:  # where nothing is left to fill, after a step
-            return self._stored() > self._files
+        if self.kind == "fill":
+            return self._stored(self.cache) or begun > 0
         return begun >= self.more and (self.kind != "write" or bool(drafts(self.out)))
 
     def _newest(self) -> int:
         """The number of the last checkpoint."""
         return max((int(path.name[:6]) for path in (self.out / "checkpoints").glob("[0-9]*")), default=0)
 
-    def _stored(self) -> int:
-        """Files in the store, also those that are not whole yet."""
-        return sum(len(files) for _, _, files in os.walk(self.cache))
+    @staticmethod
+    def _stored(cache: Path) -> bool:
+        """Whether something of the store is there, be it not whole yet."""
+        return any(files for _, _, files in os.walk(cache))
 
 
 def drafts(out: Path) -> list[Path]:

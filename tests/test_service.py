@@ -74,6 +74,35 @@ def equal(one: tf.data.Dataset, other: tf.data.Dataset) -> None:
             np.testing.assert_array_equal(first[name], second[name])
 
 
+class Scrambled:
+    """What comes from a service in an order of its own, number 5 not at all."""
+
+    def __init__(self, address: str, data: tf.data.Dataset) -> None:
+        came = {int(one["number"]): one for one in data}
+        self._left = [came[number] for number in (2, 0, 1, 7, 4, 3, 9, 8, 6)]
+        self.ended = False
+
+    def next(self) -> Any:
+        self.ended = not self._left
+        return self._left.pop(0) if self._left else None
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("held", [0, 1 << 20])
+def test_what_comes_is_put_in_order_and_what_is_lost_is_made_here(held: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def made(numbers: np.ndarray) -> tf.data.Dataset:
+        return tf.data.Dataset.from_tensor_slices(numbers).map(lambda number: {"number": number, "value": number * number})
+
+    monkeypatch.setattr(served, "_Arrivals", Scrambled)
+    monkeypatch.setattr(served, "trouble", lambda address: "")
+    monkeypatch.setattr(served, "HELD", held)
+    found = list(served.served("grpc://nowhere:1", made, 10).as_numpy_iterator())
+    assert [one["value"] for one in found] == [number * number for number in range(10)]
+    assert all(one.keys() == {"value"} for one in found)
+
+
 @pytest.mark.parametrize("share", [None, Share(1, 1, 2)], ids=["whole", "a part"])
 def test_its_batches_are_those_of_this_process(
     processes: Any, batches: ImageBatches, share: Share | None, capsys: pytest.CaptureFixture[str]
