@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import runpy
 import shlex
+import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -63,6 +66,11 @@ def test_there_are_commands() -> None:
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_a_command_parses_and_its_keys_exist(words: list[str]) -> None:
+    check(words)
+
+
+def check(words: list[str]) -> None:
+    """Holds the arguments of `tfl` to what it takes."""
     arguments, rest = whole().parse_known_args(words)
     overrides = [*getattr(arguments, "overrides", []), *rest]
     for item in overrides:
@@ -111,3 +119,71 @@ def test_links_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)\)", text):
         if "://" not in target:
             assert (document.parent / target).exists(), f"{target} is not there"
+
+
+# --- examples of clusters ---------------------------------------------------------------------------------------------
+
+EXAMPLES = ROOT / "docs" / "examples"
+
+
+@pytest.fixture
+def stand_ins(tmp_path: Path) -> dict[str, str]:
+    """An environment in which `tfl` writes down its words and its TF_CONFIG, and ends with the code TFL_CODE."""
+    programs = {
+        "tfl": 'printf "%s\\n" "$TF_CONFIG" > "$KEPT/TF_CONFIG"; printf "%s\\n" "$@" > "$KEPT/words"; exit "${TFL_CODE:-0}"',
+        "srun": 'shift; exec "$@"',
+        "scontrol": 'echo "$@"',
+    }
+    for name, body in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    places = {"HOME": "/home/me", "SCRATCH": "/scratch/me", "KEPT": str(tmp_path)}
+    return {"PATH": f"{tmp_path}:{os.environ['PATH']}", **places}
+
+
+def test_the_pods_of_the_kubernetes_example_find_each_other(stand_ins: dict[str, str], tmp_path: Path) -> None:
+    service, job = yaml.safe_load_all((EXAMPLES / "kubernetes.yaml").read_text(encoding="utf-8"))
+    assert [service["kind"], job["kind"], job["apiVersion"]] == ["Service", "Job", "batch/v1"]
+    name, spec = job["metadata"]["name"], job["spec"]
+    pod = spec["template"]["spec"]
+    (container,) = pod["containers"]
+    assert service["spec"]["clusterIP"] == "None"  # headless: each pod has a name of its own
+    assert service["spec"]["selector"] == {"job-name": name}
+    assert pod["subdomain"] == service["metadata"]["name"]
+    assert spec["completionMode"] == "Indexed"
+    assert spec["completions"] == spec["parallelism"]
+    assert pod["restartPolicy"] == "OnFailure"
+    (port,) = [port["port"] for port in service["spec"]["ports"]]
+    assert [port] == [one["containerPort"] for one in container["ports"]]
+    assert {one["name"] for one in container["volumeMounts"]} == {one["name"] for one in pod["volumes"]}
+    for index in range(spec["completions"]):
+        words = [*container["command"], *container["args"]]
+        subprocess.run(words, env={**stand_ins, "JOB_COMPLETION_INDEX": str(index)}, check=True)
+        config = json.loads((tmp_path / "TF_CONFIG").read_text())
+        assert config["cluster"] == {"worker": [f"{name}-{at}.{pod['subdomain']}:{port}" for at in range(spec["completions"])]}
+        assert config["task"] == {"type": "worker", "index": index}
+    check((tmp_path / "words").read_text().splitlines())
+    assert "distribute=multi_worker" in (tmp_path / "words").read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("code", "restarts", "requeued"),
+    [(0, 0, False), (75, 0, True), (137, 3, True), (143, 0, True), (75, 10, False), (2, 0, False)],
+)
+def test_the_slurm_example_is_queued_again_where_that_helps(
+    code: int, restarts: int, requeued: bool, stand_ins: dict[str, str], tmp_path: Path
+) -> None:
+    script = EXAMPLES / "slurm.sh"
+    subprocess.run(["bash", "-n", script], check=True)
+    env = {**stand_ins, "TFL_CODE": str(code), "SLURM_JOB_ID": "7", "SLURM_RESTART_COUNT": str(restarts)}
+    done = subprocess.run(["bash", script], env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (code, "")
+    assert done.stdout == ("requeue 7\n" if requeued else "")
+    check((tmp_path / "words").read_text().splitlines())
+
+
+def test_the_slurm_example_asks_for_what_it_needs() -> None:
+    asked = dict(re.findall(r"^#SBATCH --([\w-]+)(?:=(\S+))?$", (EXAMPLES / "slurm.sh").read_text(), re.MULTILINE))
+    assert (asked["nodes"], asked["ntasks-per-node"]) == ("2", "1")
+    assert re.fullmatch(r"TERM@\d+", asked["signal"])  # to the step, and not to the shell alone (B:)
+    assert {"requeue", "open-mode"} <= asked.keys()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -136,6 +137,15 @@ def test_two_devices_end_with_the_same_weights_as_one(calls: Path, bert: Path, t
     covers_every_example_once(tmp_path / "1x2")
 
 
+def test_adam_takes_two_workers_as_far_as_one_but_for_rounding(calls: Path, bert: Path, tmp_path: Path) -> None:
+    phase = {"trainable": "all", "epochs": 3, "learning_rate": 1e-3}
+    job = texts(calls, bert, phases=[phase], features=None)
+    (alone,), _ = trained(job, tmp_path)
+    both, _ = trained(job, tmp_path, workers=2)
+    assert difference(*both) == 0
+    assert difference(alone, both[0]) < 1e-5
+
+
 def test_dropout_differs_by_replica_and_weights_do_not(photos: Path, tmp_path: Path) -> None:
     phase = {"trainable": {"last": 2}, "epochs": 2, "batch_norm": "train"}
     job = images(photos, task={"dropout": 0.5}, phases=[phase], data={"batch_size": 8})
@@ -163,15 +173,16 @@ def test_a_worker_that_is_killed_ends_the_others_and_the_cluster_goes_on(photos:
 
     whole = pair(tmp_path / "whole")
     assert [one.communicate(timeout=200)[1] or one.returncode for one in whole] == [0, 0]
-    chief, other = pair(tmp_path / "broken")
-    assert chief.stdout is not None
-    for line in chief.stdout:
-        if line.startswith("phase 1/1 head  epoch 3/40"):
-            break
-    other.kill()
-    told = chief.communicate(timeout=60)[0]
-    assert chief.returncode == 75, told
-    assert "another worker is gone" in told
+    for victim, epoch in ((1, 3), (0, 9)):  # the chief is number 0
+        started = pair(tmp_path / "broken")
+        killed, other = started[victim], started[1 - victim]
+        assert other.stdout is not None
+        head = list(itertools.takewhile(lambda line: f"epoch {epoch}/40" not in line, other.stdout))  # noqa: B023
+        killed.kill()
+        told = "".join(head) + other.communicate(timeout=60)[0]
+        assert other.returncode == 75, told
+        assert "another worker is gone" in told
+        assert ("going on from a checkpoint" in told) == (victim == 0)
     again = pair(tmp_path / "broken")
     told = [one.communicate(timeout=200)[0] for one in again]
     assert [one.returncode for one in again] == [0, 0], told

@@ -205,6 +205,12 @@ def _cache(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _service(arguments: argparse.Namespace) -> None:
+    from tfl.data import service
+
+    service.run(arguments.what, arguments.dispatcher, arguments.host, arguments.port)
+
+
 def _list(arguments: argparse.Namespace) -> None:
     from tfl.jobs import listing
 
@@ -224,6 +230,7 @@ CALLS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "serve": _serve,
     "cache": _cache,
     "launch": _launch,
+    "service": _service,
     "list": _list,
 }
 """What each command of `tfl.parser` does."""

@@ -18,6 +18,7 @@ def whole() -> argparse.ArgumentParser:
     _serve(commands)
     _cache(commands)
     _launch(commands)
+    _service(commands)
     listing = _command(commands, "list", "list what there is")
     listing.add_argument("what", choices=("backbones", "sources", "presets"))
     return parser
@@ -122,6 +123,15 @@ def _launch(commands: Any) -> None:
     launch.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default: 2)")
     launch.add_argument("--logs", metavar="DIR", help="where each one's output goes (default: a new folder in runs/)")
     launch.add_argument("words", nargs=argparse.REMAINDER, metavar="-- train …", help="the command of each; it needs --out")
+
+
+def _service(commands: Any) -> None:
+    """What reads data for others."""
+    service = _command(commands, "service", "run a process of a tf.data service, which reads training images for data.service")
+    service.add_argument("what", choices=("dispatcher", "worker"))
+    service.add_argument("--port", type=int, metavar="PORT", help="to listen at; 0: any (default: 5050, of a worker any)")
+    service.add_argument("--dispatcher", metavar="HOST:PORT", help="with worker: whom it works for")
+    service.add_argument("--host", metavar="NAME", help="with worker: by which others reach it (default: the machine's name)")
 
 
 def _cache(commands: Any) -> None:

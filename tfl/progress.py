@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -91,18 +93,19 @@ class ProgressBar(keras.callbacks.Callback):
 class TensorBoard(keras.callbacks.Callback):
     """Writes the results of every epoch under `folder`, on one axis of epochs over all phases.
 
-    TensorFlow writes these files itself; to look at them, `pip install tensorboard`.
+    TensorFlow writes these files itself; to look at them, `pip install tensorboard`. A disk that is full ends no training.
     """
 
-    def __init__(self, folder: Path, first_epoch: int) -> None:
+    def __init__(self, folder: Path, first_epoch: int, say: Callable[[str], None]) -> None:
         super().__init__()
-        self._folder, self._first = folder, first_epoch
+        self._folder, self._first, self._say = folder, first_epoch, say
+        self._writers: dict[str, Any] = {}
+        self._failed = False
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Opens the files; the writer is one of graph mode, since that of eager mode needs the package tensorboard."""
-        writer = tf.compat.v1.summary.FileWriter
-        with tf.Graph().as_default():
-            self._writers = {kind: writer(str(self._folder / kind)) for kind in ("train", "validation")}
+        """Begins the files."""
+        for kind in ("train", "validation"):
+            self._write(kind, file_version="brain.Event:2")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes one point of each curve."""
@@ -112,10 +115,30 @@ class TensorBoard(keras.callbacks.Callback):
             tag = f"epoch/{name.removeprefix('val_')}"
             points[kind].append(tf.compat.v1.Summary.Value(tag=tag, simple_value=value))
         for kind, values in points.items():
-            self._writers[kind].add_summary(tf.compat.v1.Summary(value=values), self._first + epoch)
-            self._writers[kind].flush()
+            self._write(kind, step=self._first + epoch, summary=tf.compat.v1.Summary(value=values))
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Closes the files."""
         for writer in self._writers.values():
-            writer.close()
+            with contextlib.suppress(tf.errors.OpError):
+                writer.close()
+
+    def _write(self, kind: str, **fields: Any) -> None:
+        """An event to the file of `kind`; where it cannot be written, that is said, and nothing more is."""
+        if self._failed:
+            return
+        event = tf.compat.v1.Event(wall_time=time.time(), **fields).SerializeToString()
+        try:
+            if kind not in self._writers:
+                self._writers[kind] = self._open(self._folder / kind)
+            self._writers[kind].write(event)
+            self._writers[kind].flush()
+        except (OSError, tf.errors.OpError) as error:
+            self._failed = True
+            self._say(f"{self._folder}: the curves cannot be written ({error}); training goes on without them")
+
+    def _open(self, folder: Path) -> Any:
+        """A new file of events in `folder`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}.{self._first}"
+        return tf.io.TFRecordWriter(str(folder / name))

@@ -19,10 +19,11 @@ from tfl.config import UserError
 from tfl.cut import cut
 from tfl.data import Columns
 from tfl.data.augment import Augment
+from tfl.data.batches import in_batches
 from tfl.data.examples import digest, digests, strings
 from tfl.data.pipeline import prepare
 from tfl.features import fill, frontier, job, shard
-from tfl.features.batches import FeatureBatches, Reader, View, in_batches
+from tfl.features.batches import FeatureBatches, Reader, View
 from tfl.features.config import Features
 from tfl.features.extract import Extracted, Extractor, Request
 from tfl.features.rows import Rows

@@ -114,6 +114,20 @@ class Batches:
         raise NotImplementedError
 
 
+def in_batches(count: int, batch_size: int, *, seed: int | None, replicas: int = 1) -> list[np.ndarray]:
+    """The positions of `count` examples in the batches of an epoch, in random order where there is a `seed`.
+
+    A last batch that has not one example for each replica is left out while training, and made up otherwise.
+    """
+    order = np.arange(count) if seed is None else np.random.default_rng(seed).permutation(count)
+    batches = [order[start : start + batch_size] for start in range(0, count, batch_size)]
+    if batches and seed is not None and len(batches[-1]) < replicas:
+        batches.pop()
+    elif batches and len(batches[-1]) < replicas:
+        batches[-1] = np.resize(batches[-1], replicas)
+    return batches
+
+
 def weighted(batch: Mapping[str, Any], weight: Any) -> dict[str, Any]:
     """`batch` with the `share` of each of its rows."""
     return {**batch, "share": tf.fill([tf.shape(batch["index"])[0]], weight)}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
 from tfl.config import UserError, require
 
+ADDRESS = re.compile(r"grpc://[^\s/:]+:\d{1,5}")
 Resize = Literal["crop", "squash", "pad"]
 
 
@@ -33,6 +35,9 @@ class DataConfig:
     """What an unreadable example does: it is skipped, reported and counted, or it ends the run."""
     resize: Resize = "crop"
     """How an image becomes square: its middle cut out, its sides squashed, or its short side padded. Images only."""
+    service: str | None = None
+    """Address of a tf.data service (grpc://host:port) whose workers read, decode and augment the training images in place of
+    this process; what comes out is the same. Image files only, on a disk that the workers share; null: none."""
 
     def __post_init__(self) -> None:
         checks = {
@@ -41,6 +46,7 @@ class DataConfig:
             "validation": (0 < self.validation < 1, "a fraction between 0 and 1"),
             "test": (0 < self.test < 1, "a fraction between 0 and 1"),
             "max_train": (self.max_train is None or self.max_train >= 1, "at least 1, or null"),
+            "service": (self.service is None or bool(ADDRESS.fullmatch(self.service)), "grpc://host:port, or null"),
         }
         require(self, checks)
         if self.validation + self.test >= 1:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import functools
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,10 +15,11 @@ from tfl.config import UserError
 from tfl.data import augment as augmentation
 from tfl.data import image as images
 from tfl.data.augment import Augment
-from tfl.data.batches import Batched, Batches, stream_seed, weighted
+from tfl.data.batches import Batched, Batches, in_batches, stream_seed, weighted
 from tfl.data.config import Resize
-from tfl.data.examples import Columns, Examples
+from tfl.data.examples import Columns, Examples, strings
 from tfl.data.lengths import batches_by_length, padded_lengths
+from tfl.data.served import NUMBER, served
 from tfl.data.text import tokenize
 from tfl.lazy import tf
 from tfl.share import Share, split, weights
@@ -34,6 +37,52 @@ class ImageBatches(Batches):
     augment: Augment | None = None
     reduced: bool = False
     """Whether a large JPEG is decoded at the scale that is needed (`image.decode_reduced`), not in full."""
+    service: str | None = None
+    """Address of the tf.data service that computes the batches of an epoch while training; None: this process does."""
+
+    def epoch(self, epoch: int = 0, skip: int = 0, share: Share | None = None) -> tf.data.Dataset:
+        """As in `Batches`, and the same to the last bit where a service computes them."""
+        if self.service is None or not self.training:
+            return super().epoch(epoch, skip, share)
+        batches = in_batches(len(self.examples), self.batch_size, seed=stream_seed(self.seed, epoch), replicas=self._least)
+        own = split(batches[skip:], share)
+        return served(self.service, functools.partial(self._numbered, epoch, own), len(own)).prefetch(tf.data.AUTOTUNE)
+
+    def _numbered(self, epoch: int, own: Sequence[tuple[np.ndarray, np.ndarray]], numbers: np.ndarray) -> tf.data.Dataset:
+        """Of the (part, whole batch) in `own` those with these `numbers`, each made of what is known here by its number."""
+        examples, plain = self._shipped, tf.autograph.experimental.do_not_convert
+        with tf.init_scope(), tf.device("CPU:0"):
+            sizes = tf.constant([len(part) for part, _ in own], tf.int64)
+            flat = np.concatenate([np.empty(0, np.int64), *(part for part, _ in own)])
+            positions = tf.RaggedTensor.from_row_lengths(flat, sizes)
+            counts = weights([len(batch) for _, batch in own])
+        most = max((len(part) for part, _ in own), default=1)
+
+        def rows(number: Any) -> tf.data.Dataset:
+            listed = tf.data.Dataset.from_tensor_slices(positions[number])
+            return listed.map(plain(lambda index: {**examples.gathered(index), NUMBER: number}))
+
+        def batched(data: tf.data.Dataset) -> tf.data.Dataset:
+            key, size = plain(lambda row: row[NUMBER]), plain(lambda number: tf.gather(sizes, number))
+            whole = plain(lambda _, window: window.batch(most, drop_remainder=self.static))
+            return data.group_by_window(key, whole, window_size_func=size)
+
+        def one(batch: dict[str, Any]) -> dict[str, Any]:
+            number = batch[NUMBER][0]
+            return {**weighted(batch, tf.gather(counts, number)), NUMBER: number}
+
+        data = tf.data.Dataset.from_tensor_slices(numbers).flat_map(plain(rows))
+        data = self._batch(data, epoch, batched).map(plain(one))
+        options = tf.data.Options()
+        options.deterministic = True
+        return data.with_options(options)
+
+    @cached_property
+    def _shipped(self) -> Columns:
+        """The examples, whose paths lead to the same files wherever a worker was started."""
+        assert isinstance(self.examples, Columns)
+        paths = strings(os.path.abspath(path) for path in self.examples.inputs["path"])
+        return replace(self.examples, inputs={**self.examples.inputs, "path": paths})
 
     @cached_property
     def _numbers(self) -> tf.Tensor:
@@ -58,8 +107,9 @@ class ImageBatches(Batches):
                 batch = augmentation.mix(batch, seed, augment)
             return {**batch, "image": self.preprocess(batch["image"])}
 
-        data = batched(data.map(one, num_parallel_calls=tf.data.AUTOTUNE))
-        return data.map(whole, num_parallel_calls=tf.data.AUTOTUNE)
+        plain = tf.autograph.experimental.do_not_convert  # quicker to trace
+        data = batched(data.map(plain(one), num_parallel_calls=tf.data.AUTOTUNE))
+        return data.map(plain(whole), num_parallel_calls=tf.data.AUTOTUNE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,10 +224,11 @@ def prepare(
     static: bool = False,
     reduced: bool = False,
     max_tokens: int | None = None,
+    service: str | None = None,
 ) -> Batches:
     """The batches of `examples` for a backbone whose `preprocess` this is; texts are tokenised here, once,
     unless the backbone does it (its preprocess then pads nothing). `reduced`: as in `ImageBatches`; `max_tokens`: as in
-    `TextBatches`."""
+    `TextBatches`; `service`: as in `ImageBatches`."""
     check_max_tokens(max_tokens, preprocess, modality)
     common: dict[str, Any] = {
         "batch_size": batch_size,
@@ -201,5 +252,6 @@ def prepare(
         resize=resize,
         augment=augment,
         reduced=reduced,
+        service=service,
         **common,
     )

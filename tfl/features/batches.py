@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tfl.data.batches import Batches, stream_seed
+from tfl.data.batches import Batches, in_batches, stream_seed
 from tfl.data.examples import Columns
 from tfl.data.lengths import batches_by_length
 from tfl.features.shard import Shard, numpy_dtype
@@ -137,20 +137,6 @@ class FeatureBatches(Batches):
             lengths = np.full_like(lengths, lengths.max(initial=0)) if self.static else lengths
             return batches_by_length(lengths, self.batch_size, max_tokens=self.max_tokens, **common)
         return in_batches(len(self.examples), self.batch_size, **common)
-
-
-def in_batches(count: int, batch_size: int, *, seed: int | None, replicas: int = 1) -> list[np.ndarray]:
-    """The positions of `count` examples in the batches of an epoch, in random order where there is a `seed`.
-
-    A last batch that has not one example for each replica is left out while training, and made up otherwise.
-    """
-    order = np.arange(count) if seed is None else np.random.default_rng(seed).permutation(count)
-    batches = [order[start : start + batch_size] for start in range(0, count, batch_size)]
-    if batches and seed is not None and len(batches[-1]) < replicas:
-        batches.pop()
-    elif batches and len(batches[-1]) < replicas:
-        batches[-1] = np.resize(batches[-1], replicas)
-    return batches
 
 
 class Reader:

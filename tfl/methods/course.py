@@ -17,7 +17,7 @@ from tfl.run import CONFIG, begin, is_unfinished
 
 WHOLE = "run"
 """The part of a run that its model comes from; the others are its folds."""
-FREE = ("checkpoints", "features.directory")
+FREE = ("checkpoints", "features.directory", "data.service")
 """Keys that change nothing of what comes out, and that a run may go on with another value of."""
 
 

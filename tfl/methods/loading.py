@@ -10,6 +10,7 @@ import numpy as np
 
 from tfl import backbones, data
 from tfl.config import UserError
+from tfl.data import service
 from tfl.data.pipeline import check_max_tokens
 from tfl.data.splits import Splits
 from tfl.methods.session import Session
@@ -17,8 +18,10 @@ from tfl.methods.session import Session
 
 def load(session: Session, config: Any, source: Any = None) -> tuple[Splits, backbones.Backbone]:
     """The splits and the backbone that `config` names, held to fit each other; `source`: data given in Python."""
+    service.check(config.data.service)
     splits = session.stage("data", lambda: data.load(config.data, config.seed, data=source))
     session.describe(splits)
+    service.check_examples(config.data.service, splits.train)
     check_modality(splits.modality, config.backbone.name, backbones.entry(config.backbone.name).modality)
     backbone = session.stage("weights", load_backbone, session, config)
     check_modality(splits.modality, config.backbone.name, backbone.modality)

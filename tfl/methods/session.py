@@ -130,6 +130,7 @@ class Session:
             static=distribute.needs_static_shapes(self.strategy),
             max_tokens=config.data.max_tokens,
             reduced=not exact,
+            service=config.data.service,
         )
 
     def tokenised(self, splits: Splits, backbone: Any) -> Splits:
@@ -242,7 +243,7 @@ class Session:
 
         title = f"phase {number + 1}/{len(self.config.phases)} {in_words(phase.trainable)}"
         bar = ProgressBar(title, phase.epochs, len(stream), self.console)
-        return [bar, TensorBoard(self.directory / "logs", self._epochs)] if self.workers.is_chief else [bar]
+        return [bar, TensorBoard(self.directory / "logs", self._epochs, self.say)] if self.workers.is_chief else [bar]
 
     def logits(self, model: Any, backbone: Any, examples: Examples, exact: bool) -> dict[str, np.ndarray]:
         """`{task: logits [N, …]}` of `examples`; `exact`: as a served model computes them."""
