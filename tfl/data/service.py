@@ -29,9 +29,7 @@ def trouble(address: str, seconds: float = ANSWER) -> str:
         plain = {"request_serializer": bytes, "response_deserializer": bytes}
         ask = channel.unary_unary("/tensorflow.data.DispatcherService/GetWorkers", **plain)
         try:
-            return (
-                "" if ask(b"", timeout=seconds) else "it has no workers; start one: tfl service worker --dispatcher HOST:PORT"
-            )
+            return "" if ask(b"", timeout=seconds) else NO_WORKERS
         except grpc.RpcError as error:
             why = " ".join((error.details() or error.code().name).split())[-200:]
             return f"no dispatcher of a tf.data service answers ({why}); start one: tfl service dispatcher"

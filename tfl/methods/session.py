@@ -26,6 +26,7 @@ from tfl.graphs import reordering
 from tfl.interrupt import Interrupt, Terminated
 from tfl.methods.course import Course, Part
 from tfl.methods.facts import describe_data, hardware, report_of, told_of_data, versions
+from tfl.methods.validation import validator
 from tfl.phases import Phase, in_words
 from tfl.report import PhaseReport, Report
 from tfl.run import EXAMPLES, PREDICTIONS, Facts, Run, free_directory, load, save
@@ -177,7 +178,7 @@ class Session:
             groups,
             phase,
             strategy=self.strategy,
-            validate=self._validator(extracted, made),
+            validate=validator(extracted, made, self.strategy),
             callbacks=[*callbacks, *([] if quiet else self._watchers(number, phase, stream))],
             interrupt=self.interrupt,
             recorder=recorder,
@@ -217,21 +218,6 @@ class Session:
             backbone=backbone.name,
             views=min(views, phase.epochs) if augmented else None,
         )
-
-    def _validator(self, extracted: Extracted, made: Mapping[str, Task]) -> Callable[[], dict[str, float]]:
-        """What gives the results of the validation split as the model is now."""
-        from tfl.batch_norm import Reestimator
-
-        part, validation = extracted.cut, extracted.streams["validation"]
-        reestimate = Reestimator(part, extracted.streams["train"], self.strategy) if models.batch_norms(part.model) else None
-        forward = predict.Forward(part, self.strategy)
-
-        def validate() -> dict[str, float]:
-            if reestimate is not None:
-                reestimate()
-            return predict.watched(made, forward(validation), validation.examples.labels)
-
-        return validate
 
     def _progress(self, what: str, total: int) -> Any:
         from tfl.progress import counting
