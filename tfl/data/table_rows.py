@@ -45,23 +45,22 @@ def decoded(file: Path, newline: str | None = None) -> Iterator[str]:
 def _cells(file: Path) -> Iterator[tuple[int, list[str]]]:
     """The line at which each record begins, and its cells; the first is the header."""
     delimiter = "\t" if file.suffix.lower() == ".tsv" else ","
-    record: list[str] = []
+    ended = False
 
     def lines() -> Iterator[str]:
-        for text in decoded(file, newline=""):
-            record.append(text)
-            yield text
+        nonlocal ended
+        yield from decoded(file, newline="")
+        ended = True
 
     line = 1
     csv.field_size_limit(CELL)
     reader = csv.reader(lines(), delimiter=delimiter)
     try:
         for cells in reader:
-            if len(record) > 1 and not record[-1].endswith(("\n", "\r")):
-                list(csv.reader(record, delimiter=delimiter, strict=True))  # raises where the file ends within quotes
+            if ended:  # a record is done with its last line; only one that goes on in quotes asks for another
+                raise csv.Error("the file ends in a cell")
             yield line, cells
             line = reader.line_num + 1
-            record.clear()
     except csv.Error as error:
         raise UserError(f"{file.name}: not a readable table: line {line}: {error}; is a quote not closed?") from error
 
