@@ -7,6 +7,7 @@ import http.client
 import json
 import random
 import socket
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -177,6 +178,15 @@ def test_images_with_broken_bytes(ask: Asked) -> None:
 
 
 # --- connections, and what is left ------------------------------------------------------------------------------------
+
+
+def test_a_kept_connection_is_answered_at_once(ask: Asked) -> None:
+    took = []
+    for _ in range(21):
+        begin = time.perf_counter()
+        ask("POST", "/v1/models/calls:predict", b"{")
+        took.append(time.perf_counter() - begin)
+    assert sorted(took)[10] < 0.03  # 40 ms where the socket waits to be told that the header arrived
 
 
 def test_clients_that_speak_no_http_or_leave(ask: Asked) -> None:
