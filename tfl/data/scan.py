@@ -76,8 +76,10 @@ def kind(data: bytes) -> str | None:
 
 
 def pixels(data: bytes) -> int:
-    """Height × width of an encoded image as its header says, without decoding; 0 where that cannot be read."""
+    """Height × width of an encoded image as its header says, of a GIF in all frames; 0 where that cannot be read."""
     form = kind(data)
+    if form == "GIF":
+        return _gif_pixels(data)
     try:
         height, width = _header_size(data, form) if form else (0, 0)
     except (tf.errors.OpError, ValueError):
@@ -103,8 +105,7 @@ def _reason(item: str | bytes) -> str:
     try:
         height, width = _header_size(data, form)
         if height * width > MAX_PIXELS:
-            claimed = f"{height:,}" if form == "GIF" else f"{width:,} × {height:,}"
-            return f"{form} header claims {claimed} pixels; at most {MAX_PIXELS:,} are decoded"
+            return f"{form} header claims {width:,} × {height:,} pixels; at most {MAX_PIXELS:,} are decoded"
         if form == "JPEG":
             tf.io.decode_jpeg(data, channels=3, ratio=RATIOS[-1])
         else:
@@ -121,13 +122,13 @@ def _read(path: str, size: int = -1) -> bytes:
 
 
 def _header_size(data: bytes, form: str) -> tuple[int, int]:
-    """(height, width) as the header says, without decoding; of a GIF, the area of all frames as one column."""
+    """(height, width) as the header says, without decoding."""
     if form == "JPEG":
         height, width, _ = tf.io.extract_jpeg_shape(tf.constant(data)).numpy().tolist()
     elif form == "PNG":
         width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
     elif form == "GIF":
-        width, height = 1, _gif_pixels(data)
+        width, height = int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
     elif form == "BMP":  # the height is negative where the rows go from top to bottom
         width, height = (abs(int.from_bytes(data[at : at + 4], "little", signed=True)) for at in (18, 22))
     else:
