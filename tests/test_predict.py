@@ -54,7 +54,7 @@ def number_run(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Any
 
 def files(run: Any, *paths: Path, **columns: str) -> pd.DataFrame:
     """What `tfl predict` writes."""
-    return run.predict(inputs_of_files(run, [str(path) for path in paths], columns))
+    return run.predict(inputs_of_files(run, [str(path) for path in paths], columns).whole())
 
 
 # --- texts ------------------------------------------------------------------------------------------------------------

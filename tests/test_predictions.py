@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +45,7 @@ def examples(run: Any, table: Path) -> Any:
 
 def test_the_parts_are_what_is_predicted_at_once(run: Any, table: Path, tmp_path: Path) -> None:
     given = examples(run, table)
-    whole = run.predict(given)
+    whole = run.predict(given.whole())
     moved: list[int] = []
     for name, read in (
         ("out.csv", pd.read_csv),
@@ -82,6 +85,46 @@ def test_a_killed_one_goes_on(run: Any, table: Path, tmp_path: Path, monkeypatch
     assert out.read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
+def test_a_process_that_is_killed_leaves_what_it_has_done(run: Any, tmp_path: Path) -> None:
+    texts = ["sales rose" if number % 7 else "" for number in range(400)]
+    pd.DataFrame({"text": texts, "number": range(400)}).to_csv(tmp_path / "new.csv", index=False)
+    given, out = examples(run, tmp_path / "new.csv"), tmp_path / "out.csv"
+    predictions.write(run, given, tmp_path / "whole.csv", part=10)
+    code = (
+        "import sys, tfl; from pathlib import Path; from tfl import predictions, jobs; run = tfl.load(sys.argv[1]); "
+        "predictions.write(run, jobs.inputs_of_files(run, sys.argv[2:3], {}), Path(sys.argv[3]), part=10)"
+    )
+    command = [sys.executable, "-c", code, str(run.directory), str(tmp_path / "new.csv"), str(out)]
+    with subprocess.Popen(command) as process:
+        while not (tmp_path / ".out.csv.parts" / "000002.parquet").exists():
+            assert process.poll() is None
+            time.sleep(0.005)
+        process.kill()
+    assert not out.exists()
+    said: list[str] = []
+    assert predictions.write(run, given, out, said.append, part=10) == 58
+    assert "going on behind" in said[0]
+    assert out.read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_a_bad_row_is_an_error_of_that_row_alone(run: Any, tmp_path: Path) -> None:
+    tables = {
+        "new.csv": ('text,n\nsales rose,1\n"one, two",2,3\n\n"a\nb",4\ncosts fell\n', ["2", "3", "5", "7"], "3 cells"),
+        "new.jsonl": ('{"n": 1}\n{"text": "sales rose"}\n{"text": \n[1]\n', ["1", "2", "3", "4"], "not JSON"),
+    }
+    for name, (content, lines, reason) in tables.items():
+        (tmp_path / name).write_text(content)
+        out = tmp_path / f"{name}.out.csv"
+        failed = predictions.write(run, examples(run, tmp_path / name), out, part=2)
+        found = pd.read_csv(out)
+        assert found["id"].tolist() == [f"{name}:{line}" for line in lines]
+        assert found["error"].notna().sum() == failed == found["predicted"].isna().sum()
+        assert any(reason in str(error) for error in found["error"])
+    (tmp_path / "open.csv").write_text('text\nsales rose\n"costs fell\nwe saw\n')
+    with pytest.raises(UserError, match=r"line 3: .*is a quote not closed"):
+        len(examples(run, tmp_path / "open.csv"))
+
+
 def test_other_inputs_begin_anew(run: Any, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given, out = examples(run, table), tmp_path / "out.csv"
     with monkeypatch.context() as patched:
@@ -89,7 +132,9 @@ def test_other_inputs_begin_anew(run: Any, table: Path, tmp_path: Path, monkeypa
         with pytest.raises(KeyboardInterrupt):
             predictions.write(run, given, out, part=10)
     said: list[str] = []
-    predictions.write(run, given.part(0, 12), out, said.append, part=10)
+    shorter = tmp_path / "shorter.csv"
+    pd.read_csv(table).head(12).to_csv(shorter, index=False)
+    predictions.write(run, examples(run, shorter), out, said.append, part=10)
     assert said == []
     assert len(pd.read_csv(out)) == 12
 

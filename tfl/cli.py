@@ -124,22 +124,22 @@ def _predict(arguments: argparse.Namespace) -> None:
 
     run = tfl.load(arguments.run)
     columns = {"text": arguments.text, "text_pair": arguments.text_pair, "image": arguments.image}
-    if arguments.out is None:
-        run.predict(inputs_of_files(run, arguments.files, columns)).to_csv(sys.stdout, index=False)
-        return
     from tfl import predictions
     from tfl.progress import counting
     from tfl.terminal import console
 
+    if arguments.out is None:
+        predictions.show(run, inputs_of_files(run, arguments.files, columns), sys.stdout)
+        return
     out = Path(arguments.out)
     check_file("--out", out)
     predictions.check(out)
     examples = inputs_of_files(run, arguments.files, columns)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with counting("predict", len(examples.ids), console()) as moved:
+    with counting("predict", len(examples), console()) as moved:
         failed = predictions.write(run, examples, out, print, moved)
     without = f", {failed} of them an error" if failed else ""
-    print(f"{len(examples.ids)} predictions{without}: {out}")
+    print(f"{len(examples)} predictions{without}: {out}")
 
 
 def _export(arguments: argparse.Namespace) -> None:

@@ -152,77 +152,14 @@ def unfinished(config: Any, out: str | Path | None) -> Path:
 
 
 def inputs_of_files(run: Any, files: Sequence[str], columns: Mapping[str, str | None]) -> Any:
-    """What `run.predict` takes, read from files: images, or the texts (or image paths) of tables and .txt files.
+    """What `run` is to predict, in files: images, or the texts (or image paths) of tables and .txt files.
 
     `columns`: the columns `text`, `text_pair` and `image` of tables, where they are not the run's own.
     """
-    from tfl.data.given import joined, of_paths
-    from tfl.data.table import EXTENSIONS
+    from tfl.data.given_files import GivenFiles
 
-    names = [Path(file).name for file in files]
-    parts = []
-    for file, name in zip(files, names, strict=True):
-        origin = file if names.count(name) > 1 else name
-        suffix = Path(file).suffix.lower()
-        if suffix in EXTENSIONS and not Path(file).is_dir():
-            parts.append(_table(run, Path(file), columns, origin))
-        elif run.facts.modality == "text":
-            parts.append(_lines(run, Path(file), origin))
-        elif suffix == ".txt":
-            raise UserError(
-                f"{file}: this run reads images, not texts; give images, folders of them, or a table with a column of paths"
-            )
-        else:
-            paths = _images(file)
-            parts.append(of_paths(paths, paths))
-    return joined(parts)
-
-
-def _images(file: str) -> list[str]:
-    from tfl.data.files import EXTENSIONS
-
-    path = Path(file)
-    if path.is_dir():
-        inside = sorted(str(item) for item in path.rglob("*") if item.suffix.lower() in EXTENSIONS)
-        if not inside:
-            raise UserError(f"{file}: no images in this folder; they end in {', '.join(EXTENSIONS)}")
-        return inside
-    if not path.is_file():
-        near = did_you_mean(path.name, [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else [])
-        raise UserError(f"{file}: no such file{near}")
-    return [file]
-
-
-def _table(run: Any, file: Path, columns: Mapping[str, str | None], origin: str) -> Any:
-    from tfl.data.given import of_frame
-    from tfl.data.table import LINE, read_table
-
-    frame = read_table(file)
-    ids = [f"{origin}:{line}" for line in frame.pop(LINE)]
     own = {name: columns.get(name) or column for name, column in run.columns.items()}
-    return of_frame(frame, ids, run.facts.modality, run.facts.pairs, own, str(file), file.parent)
-
-
-def _lines(run: Any, file: Path, origin: str) -> Any:
-    """The lines of a .txt file as texts; empty ones between others are errors, those at the end are not there."""
-    from tfl.data.given import of_texts
-    from tfl.data.table import _not_utf8
-
-    valid = "a table (.csv, .tsv, .jsonl, .parquet) or a .txt file, a text a line"
-    if not file.exists():
-        near = did_you_mean(file.name, [item.name for item in file.parent.iterdir()] if file.parent.is_dir() else [])
-        raise UserError(f"{file}: no such file{near}; give {valid}")
-    if file.suffix.lower() != ".txt" or not file.is_file():
-        raise UserError(f"{file}: this run reads texts; give {valid}")
-    if run.facts.pairs:
-        raise UserError(f"{file}: this run reads pairs of texts; give a table with two columns, --text and --text-pair")
-    try:
-        lines = file.read_text(encoding="utf-8-sig").rstrip().split("\n")
-    except UnicodeDecodeError as error:
-        raise UserError(_not_utf8(file)) from error
-    if lines == [""]:
-        raise UserError(f"{file}: no text in it; a text a line")
-    return of_texts([f"{origin}:{line}" for line in range(1, len(lines) + 1)], {"text": lines}, {}, show=True)
+    return GivenFiles(files, run.facts.modality, run.facts.pairs, own)
 
 
 def listing(what: str) -> dict[str, str]:

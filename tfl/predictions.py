@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from tfl.config import UserError
 from tfl.data.given import Given
+from tfl.data.given_files import GivenFiles
 from tfl.lazy import pd
 from tfl.run import MODEL, Run
 
@@ -31,7 +33,7 @@ def check(file: Path) -> None:
 
 def write(
     run: Run,
-    examples: Given,
+    examples: GivenFiles,
     file: Path,
     say: Callable[[str], None] = lambda line: None,
     moved: Callable[[int], None] = lambda rows: None,
@@ -39,37 +41,48 @@ def write(
 ) -> int:
     """Writes a row for each of `examples`, in order, as `Run.predict` gives them; returns how many have an `error` instead.
 
-    `moved` gets the rows of each part that is done. Raises `UserError` where no example can be read.
+    At most `part` rows are in memory. `moved` gets the rows of each part that is done. Raises `UserError` where no example
+    can be read.
     """
-    if len(examples.errors) == len(examples.ids):
-        examples.readable()  # raises, with the reasons
     folder = file.with_name(f".{file.name}.parts")
     _begin(folder, run, examples, part, say)
-    starts = range(0, len(examples.ids), part)
-    for number, start in enumerate(starts):
-        there, size = folder / f"{number:06}.parquet", min(part, len(examples.ids) - start)
+    parts = []
+    for number, rows in enumerate(examples.parts(part)):
+        there = folder / f"{number:06}.parquet"
         if not there.is_file():
             draft = there.with_suffix(".partial")
-            _predicted(run, examples.part(start, start + size)).to_parquet(draft, index=False)
+            _predicted(run, rows.given()).to_parquet(draft, index=False)
             draft.replace(there)
-        moved(size)
-    _assemble([folder / f"{number:06}.parquet" for number in range(len(starts))], file, bool(examples.errors))
+        parts.append(there)
+        moved(len(rows))
+    failed = sum(map(_errors, parts))
+    if failed == len(examples):
+        reasons = _first_reasons(parts[0], failed)
+        shutil.rmtree(folder)
+        raise UserError(reasons)
+    _assemble(parts, file, bool(failed))
     shutil.rmtree(folder)
-    return len(examples.errors)
+    return failed
 
 
-def _begin(folder: Path, run: Run, examples: Given, part: int, say: Callable[[str], None]) -> None:
+def show(run: Run, examples: GivenFiles, stream: TextIO) -> None:
+    """Writes to `stream` what `write` would write to a .csv file; nothing of it where that fails."""
+    with tempfile.TemporaryDirectory(prefix="tfl-predictions-") as folder:
+        file = Path(folder) / "predictions.csv"
+        write(run, examples, file)
+        with file.open(encoding="utf-8", newline="") as written:
+            shutil.copyfileobj(written, stream)
+
+
+def _begin(folder: Path, run: Run, examples: GivenFiles, part: int, say: Callable[[str], None]) -> None:
     """Makes the folder of the parts, or goes on with it where it is of the same predictions."""
-    state = hashlib.blake2b(digest_size=16)
-    state.update((run.directory / MODEL).read_bytes())
-    for column in (examples.ids, *(examples.inputs[name] for name in sorted(examples.inputs))):
-        for value in column:
-            state.update(str(value).encode("utf-8", "surrogatepass") + b"\0")
-    about = {"of": state.hexdigest(), "rows": len(examples.ids), "part": part}
+    with (run.directory / MODEL).open("rb") as model:
+        of = hashlib.file_digest(model, "sha256").hexdigest()
+    about = {"model": of, "of": examples.digest, "rows": len(examples), "part": part}
     manifest = folder / "about.json"
     if manifest.is_file() and json.loads(manifest.read_text(encoding="utf-8")) == about:
         done = len(list(folder.glob("*.parquet"))) * part
-        say(f"going on behind the first {min(done, len(examples.ids))} rows")
+        say(f"going on behind the first {min(done, len(examples))} rows")
         return
     if folder.exists():
         shutil.rmtree(folder)
@@ -83,6 +96,23 @@ def _predicted(run: Run, examples: Given) -> pd.DataFrame:
     if len(examples.errors) < len(examples.ids):
         return run.predict(examples)
     return pd.DataFrame({"id": examples.ids, **examples.shown, "error": [examples.errors[n] for n in range(len(examples.ids))]})
+
+
+def _errors(part: Path) -> int:
+    """How many rows of a part have no prediction."""
+    import pyarrow.parquet as pq
+
+    if "error" not in pq.read_schema(part).names:
+        return 0
+    column = pq.read_table(part, columns=["error"]).column("error")
+    return len(column) - int(column.null_count)
+
+
+def _first_reasons(part: Path, failed: int) -> str:
+    frame = pd.read_parquet(part, columns=["id", "error"]).head(5)
+    lines = [f"  {name}: {reason}" for name, reason in zip(frame["id"], frame["error"], strict=True)]
+    more = [f"  … and {failed - 5} more"] if failed > 5 else []
+    return "\n".join(["there is nothing to predict: no example could be read", *lines, *more])
 
 
 def _assemble(parts: list[Path], file: Path, errors: bool) -> None:

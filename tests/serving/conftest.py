@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -48,4 +49,13 @@ def text_export(text_run: Any, tmp_path_factory: pytest.TempPathFactory) -> Path
     """The bundle of `text_run`, with one version of the model `calls`."""
     folder = tmp_path_factory.mktemp("exports") / "texts"
     text_run.export(folder, name="calls")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def both(image_export: Path, text_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle with the models `photos` and `calls`."""
+    folder = tmp_path_factory.mktemp("bundle") / "both"
+    shutil.copytree(image_export, folder)
+    shutil.copytree(text_export / "calls", folder / "calls")
     return folder

@@ -2,75 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import os
-import random
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.serving.client import Client, encoded, serving
 from tfl.cli import main
 from tfl.serving import bundle
 
 pytest.importorskip("uvicorn")
-
-
-class Client:
-    """Asks a server."""
-
-    def __init__(self, address: str, process: subprocess.Popen[str]) -> None:
-        self.address, self.process = address, process
-
-    def ask(self, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
-        """(status, JSON or text); `body` is posted, as JSON where it is no bytes."""
-        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        request = urllib.request.Request(self.address + path, data, headers)
-        try:
-            with urllib.request.urlopen(request, timeout=60) as response:
-                status, text = response.status, response.read()
-        except urllib.error.HTTPError as error:
-            status, text = error.code, error.read()
-        try:
-            return status, json.loads(text)
-        except ValueError:
-            return status, text.decode()
-
-
-@contextmanager
-def serving(folder: Path, *words: str, **environment: str) -> Iterator[Client]:
-    command = [sys.executable, "-m", "tfl", "serve", str(folder), "--port", "0", *words]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment})
-    try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("http://"):
-                yield Client(line.split("/v1/")[0], process)
-                break
-    finally:
-        process.kill()
-        process.wait()
-
-
-@pytest.fixture(scope="module")
-def both(image_export: Path, text_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle with the models `photos` and `calls`."""
-    folder = tmp_path_factory.mktemp("bundle") / "both"
-    shutil.copytree(image_export, folder)
-    shutil.copytree(text_export / "calls", folder / "calls")
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +29,6 @@ def client(both: Path) -> Iterator[Client]:
 @pytest.fixture(scope="module")
 def files(photos: Path) -> list[Path]:
     return sorted(photos.rglob("*.png"))[::4]
-
-
-def encoded(files: list[Path]) -> list[dict[str, str]]:
-    return [{"b64": base64.b64encode(file.read_bytes()).decode()} for file in files]
 
 
 def test_status_and_metadata(client: Client) -> None:
@@ -164,51 +107,6 @@ def test_mistakes(client: Client, path: str, body: Any, status: int, reason: str
     assert reason in answer["error"]
 
 
-def png_header(width: int, height: int) -> bytes:
-    return (
-        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + width.to_bytes(4, "big") + height.to_bytes(4, "big") + b"\x08\x02\0\0\0" + b"\0" * 40
-    )
-
-
-def test_an_image_that_claims_too_much_is_not_decoded(client: Client) -> None:
-    body = {"instances": [{"b64": base64.b64encode(png_header(50_000, 50_000)).decode()}]}
-    status, answer = client.ask("/v1/models/photos:predict", body)
-    assert (status, "2,500,000,000 pixels" in answer["error"]) == (413, True)
-
-
-def memory(process: subprocess.Popen[str]) -> int:
-    """Resident megabytes."""
-    status = Path(f"/proc/{process.pid}/status").read_text()
-    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) // 1024
-
-
-def test_bad_requests_break_nothing(client: Client, files: list[Path]) -> None:
-    chance, whole = random.Random(0), files[0].read_bytes()
-    good = {"instances": encoded(files[:1])}
-    expected = client.ask("/v1/models/photos:predict", good)
-    before = memory(client.process)
-    values = [None, 1, -1.5, "", "a", [], {}, {"b64": 1}, {"b64": "AA=="}, True, 1e400, "\ud800", [["a"]], {"images": []}]
-    for number in range(300):
-        broken = bytearray(whole)
-        kind = number % 4
-        if kind == 0:
-            for _ in range(3):
-                broken[chance.randrange(len(broken))] = chance.randrange(256)
-            body: Any = {"instances": [{"b64": base64.b64encode(bytes(broken)).decode()}]}
-        elif kind == 1:
-            body = {"instances": [{"b64": base64.b64encode(whole[: chance.randrange(len(whole))]).decode()}]}
-        elif kind == 2:
-            key = chance.choice(["instances", "inputs", "signature_name", "x"])
-            body = {key: chance.choice(values), "instances": [chance.choice(values) for _ in range(chance.randrange(3))]}
-        else:
-            text = json.dumps(good).encode()
-            body = text[: chance.randrange(len(text))] + bytes([chance.randrange(256)])
-        status, _ = client.ask(f"/v1/models/{chance.choice(['photos', 'calls'])}:predict", body)
-        assert status < 500 or status == 503, (number, body)
-    assert client.ask("/v1/models/photos:predict", good) == expected
-    assert memory(client.process) < before + 200
-
-
 def test_clients_share_batches_and_a_bad_one_harms_nobody(client: Client, image_run: Any, files: list[Path]) -> None:
     table, answers = image_run.predict(list(map(str, files))), {}
 
@@ -275,6 +173,14 @@ def test_a_new_version_is_taken_up_without_a_failed_request(both: Path, tmp_path
         assert set(seen) == {200}
         client.process.send_signal(signal.SIGTERM)
         assert client.process.wait(30) == 0
+
+
+def test_images_need_no_tensorflow_text(image_export: Path) -> None:
+    with serving(image_export) as client:
+        assert client.ask("/readyz")[0] == 200
+        loaded = Path(f"/proc/{client.process.pid}/maps").read_text()
+    assert "tensorflow" in loaded
+    assert "tensorflow_text" not in loaded
 
 
 def test_a_token(text_export: Path) -> None:

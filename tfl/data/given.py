@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,15 +38,6 @@ class Given:
         inputs = {name: _chosen(values, kept) for name, values in self.inputs.items()}
         ids = strings(self.ids[place] for place in kept)
         return Columns(ids=ids, inputs=inputs, labels=None, digests=_digests(inputs))
-
-    def part(self, start: int, stop: int) -> Given:
-        """The examples from position `start` up to `stop`."""
-        return Given(
-            ids=self.ids[start:stop],
-            inputs={name: values[start:stop] for name, values in self.inputs.items()},
-            errors={place - start: reason for place, reason in self.errors.items() if start <= place < stop},
-            shown={name: values[start:stop] for name, values in self.shown.items()},
-        )
 
     def merged(self, result: pd.DataFrame) -> pd.DataFrame:
         """`result`, the table of the readable examples, with a row for each example, and `error` where one has none."""
@@ -103,7 +93,7 @@ def given(inputs: Any, modality: Modality, pairs: bool, columns: Mapping[str, st
     if isinstance(inputs, Given):
         return inputs
     if hasattr(inputs, "columns") and hasattr(inputs, "iloc"):
-        return of_frame(inputs, [str(place) for place in range(len(inputs))], modality, pairs, columns, "the DataFrame")
+        return of_frame(inputs, modality, pairs, columns)
     if isinstance(inputs, (Mapping, bytes)) or not (isinstance(inputs, (str, os.PathLike)) or hasattr(inputs, "__iter__")):
         raise UserError(f"predict: {type(inputs).__name__} is not valid; {_valid(modality, pairs)}")
     return _of_texts(inputs, pairs) if modality == "text" else _of_images(inputs)
@@ -117,13 +107,14 @@ def _valid(modality: Modality, pairs: bool) -> str:
     return 'this run reads single texts: give a list of strings, ["one text"], or a DataFrame'
 
 
-def _missing(value: Any) -> bool:
+def missing(value: Any) -> bool:
+    """Whether a cell holds nothing."""
     return value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value)
 
 
 def of_texts(ids: list[str], texts: Mapping[str, Sequence[Any]], names: Mapping[str, str], *, show: bool) -> Given:
     """Texts (`text`, and `text_pair` for pairs) with `ids`; `names` says what a column is called in an error."""
-    values = {key: ["" if _missing(text) else str(text) for text in column] for key, column in texts.items()}
+    values = {key: ["" if missing(text) else str(text) for text in column] for key, column in texts.items()}
     errors: dict[int, str] = {}
     for key, column in values.items():
         for place, text in enumerate(column):
@@ -138,12 +129,12 @@ def _of_texts(inputs: Any, pairs: bool) -> Given:
     for place, row in enumerate(rows):
         parts = list(row) if isinstance(row, (tuple, list, np.ndarray)) else None
         fits = isinstance(row, str) if not pairs else parts is not None and len(parts) == 2
-        fits = fits and all(isinstance(part, str) or _missing(part) for part in parts or ())
-        if not fits and not _missing(row):
+        fits = fits and all(isinstance(part, str) or missing(part) for part in parts or ())
+        if not fits and not missing(row):
             raise UserError(f"predict: input {place} is {_short(row)}; {_valid('text', pairs)}")
     if not pairs:
         return of_texts(ids, {"text": rows}, {}, show=False)
-    both = [(None, None) if _missing(row) else tuple(row) for row in rows]
+    both = [(None, None) if missing(row) else tuple(row) for row in rows]
     return of_texts(ids, {"text": [one for one, _ in both], "text_pair": [other for _, other in both]}, {}, show=False)
 
 
@@ -156,7 +147,7 @@ def of_paths(ids: list[str], paths: Sequence[Any], shown: Mapping[str, list[Any]
     """Files of images with `ids`; a missing path is an error of its example."""
     from tfl.data.scan import unreadable
 
-    names = ["" if _missing(path) else os.fspath(path) for path in paths]
+    names = ["" if missing(path) else os.fspath(path) for path in paths]
     errors = {place: "no path" for place, name in enumerate(names) if not name}
     there = [place for place, name in enumerate(names) if name]
     errors.update({there[place]: reason for place, reason in unreadable([names[place] for place in there])})
@@ -179,9 +170,9 @@ def _of_images(inputs: Any) -> Given:
             )
         return _of_array(np.stack([np.asarray(row) for row in rows]))
     for place, row in enumerate(rows):
-        if not isinstance(row, (str, os.PathLike)) and not _missing(row):
+        if not isinstance(row, (str, os.PathLike)) and not missing(row):
             raise UserError(f"predict: input {place} is {_short(row)}; {_valid('image', False)}")
-    return of_paths(["" if _missing(row) else os.fspath(row) for row in rows], rows)
+    return of_paths(["" if missing(row) else os.fspath(row) for row in rows], rows)
 
 
 def _of_array(array: np.ndarray) -> Given:
@@ -198,35 +189,36 @@ def _of_array(array: np.ndarray) -> Given:
 
 
 def of_frame(
-    frame: pd.DataFrame,
-    ids: list[str],
-    modality: Modality,
-    pairs: bool,
-    columns: Mapping[str, str | None],
-    origin: str,
-    folder: Path | None = None,
+    frame: pd.DataFrame, modality: Modality, pairs: bool, columns: Mapping[str, str | None], origin: str = "the DataFrame"
 ) -> Given:
-    """The rows of a table; with `folder`, it came from a file there, and the result repeats what was read.
+    """The rows of a table.
+
+    Columns that `columns` does not name are found by their usual names. Raises `UserError` where one is not there.
+    """
+    names = columns_of([str(name) for name in frame.columns], modality, pairs, columns, origin)
+    values = {key: frame[name].tolist() for key, name in names.items()}
+    if modality == "image":
+        return of_paths(["" if missing(value) else str(value) for value in values["image"]], values["image"])
+    return of_texts([str(place) for place in range(len(frame))], values, names, show=False)
+
+
+def columns_of(
+    there: list[str], modality: Modality, pairs: bool, columns: Mapping[str, str | None], origin: str
+) -> dict[str, str]:
+    """Which columns of a table, of those that are `there`, hold what the model reads: by `text`, `text_pair`, `image`.
 
     Columns that `columns` does not name are found by their usual names. Raises `UserError` where one is not there.
     """
     from tfl.data.frames import IMAGE_NAMES, TEXT_NAMES
 
-    there = [str(name) for name in frame.columns]
     if modality == "image":
-        name = _column(there, columns.get("image"), IMAGE_NAMES, "images", "the image paths (image)", origin)
-        values = frame[name].tolist()
-        if folder is None:
-            return of_paths(["" if _missing(value) else str(value) for value in values], values)
-        paths = [None if _missing(value) else folder / str(value) for value in values]
-        return of_paths(ids, paths, {"image": values})
+        return {"image": _column(there, columns.get("image"), IMAGE_NAMES, "images", "the image paths (image)", origin)}
     pair = columns.get("text_pair") or "text_pair"
     usual = [name for name in TEXT_NAMES if not pairs or name != pair]
     names = {"text": _column(there, columns.get("text"), usual, "texts", "the texts (text)", origin)}
     if pairs:
         names["text_pair"] = _column(there, pair, (), "pairs of texts", "the second texts (text_pair)", origin)
-    texts = {key: frame[name].tolist() for key, name in names.items()}
-    return of_texts(ids, texts, names, show=folder is not None)
+    return names
 
 
 def _column(there: list[str], name: str | None, usual: Sequence[str], reads: str, what: str, origin: str) -> str:

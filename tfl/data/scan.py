@@ -76,8 +76,10 @@ def kind(data: bytes) -> str | None:
 
 
 def pixels(data: bytes) -> int:
-    """Height × width of an encoded image as its header says, without decoding; 0 where that cannot be read."""
+    """Height × width of an encoded image as its header says, of a GIF in all frames; 0 where that cannot be read."""
     form = kind(data)
+    if form == "GIF":
+        return _gif_pixels(data)
     try:
         height, width = _header_size(data, form) if form else (0, 0)
     except (tf.errors.OpError, ValueError):
@@ -120,7 +122,7 @@ def _read(path: str, size: int = -1) -> bytes:
 
 
 def _header_size(data: bytes, form: str) -> tuple[int, int]:
-    """(height, width) as the header says, without decoding; (0, 0) where the format's own limit is low enough."""
+    """(height, width) as the header says, without decoding."""
     if form == "JPEG":
         height, width, _ = tf.io.extract_jpeg_shape(tf.constant(data)).numpy().tolist()
     elif form == "PNG":
@@ -130,8 +132,40 @@ def _header_size(data: bytes, form: str) -> tuple[int, int]:
     elif form == "BMP":  # the height is negative where the rows go from top to bottom
         width, height = (abs(int.from_bytes(data[at : at + 4], "little", signed=True)) for at in (18, 22))
     else:
-        width, height = 0, 0
+        width, height = _webp_size(data)
     return height, width
+
+
+def _gif_pixels(data: bytes) -> int:
+    """Pixels of the screen and of all frames together: the decoder unpacks them all to give the first."""
+    found = int.from_bytes(data[6:8], "little") * int.from_bytes(data[8:10], "little")
+    place = 13 + _palette(data[10:11])
+    while place < len(data) and data[place] in b",!":
+        if data[place] == ord(","):
+            width, height = (int.from_bytes(data[place + at : place + at + 2], "little") for at in (5, 7))
+            found += width * height
+            place += 11 + _palette(data[place + 9 : place + 10])
+        else:
+            place += 2
+        while place < len(data) and data[place]:  # blocks that begin with their length
+            place += 1 + data[place]
+        place += 1
+    return found
+
+
+def _palette(flags: bytes) -> int:
+    """Bytes of the palette that the flags of a GIF's screen or frame announce."""
+    return 3 << ((flags[0] & 7) + 1) if flags and flags[0] & 128 else 0
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """(width, height)."""
+    if data[12:16] == b"VP8X":
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    if data[12:16] == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
 
 
 def _truncated(data: bytes, form: str) -> bool:

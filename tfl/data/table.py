@@ -105,7 +105,7 @@ def read_table(path: Path) -> pd.DataFrame:
     try:
         frame = _read_json_lines(path) if kind == ".jsonl" else _read_delimited(path, "\t" if kind == ".tsv" else ",")
     except UnicodeDecodeError as error:
-        raise UserError(_not_utf8(path)) from error
+        raise UserError(not_utf8(path)) from error
     if frame.empty:
         raise UserError(f"{path.name}: no rows")
     return frame
@@ -161,7 +161,8 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     return frame
 
 
-def _not_utf8(path: Path) -> str:
+def not_utf8(path: Path) -> str:
+    """What is said of a file that is not UTF-8."""
     content = path.read_bytes()
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return f"{path.name}: UTF-16, not UTF-8, from byte 0 on; save it as UTF-8 ('CSV UTF-8' in a spreadsheet)"

@@ -11,6 +11,8 @@ import numpy as np
 
 from tfl import models
 from tfl.config import plain
+from tfl.data import orientation
+from tfl.data.examples import Columns
 from tfl.data.splits import Splits
 from tfl.features import engine
 from tfl.features.extract import Extracted
@@ -47,6 +49,12 @@ def told_of_data(splits: Splits) -> Iterator[str]:
         yield (
             f"  warning: {len(splits.duplicates)} examples stand in two splits, the first as {one} ({split}) and "
             f"{other} ({its}); the test result is too good by them"
+        )
+    files = [path for part in splits.parts.values() if isinstance(part, Columns) for path in part.inputs.get("path", ())]
+    if turned := orientation.turned(files):
+        yield (
+            f"  warning: {turned} of {len(files)} files carry an EXIF orientation other than upright, which is not applied: "
+            "they are seen as they are stored; turn them where that matters"
         )
 
 

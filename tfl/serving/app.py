@@ -14,13 +14,13 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from tfl.data import scan
 from tfl.lazy import tf
-from tfl.serving import wire
+from tfl.serving import openapi, wire
 from tfl.serving.batching import Batcher, Busy
 from tfl.serving.shelf import Shelf, Version
 
@@ -42,7 +42,7 @@ class Limits:
     pixels: int = 50_000_000
     """Of one image, as its header says; beyond, 413."""
     seconds: float = 60.0
-    """Until an answer; beyond, 503."""
+    """Until the body is there; beyond, 408. Then until an answer; beyond, 503."""
 
 
 class Refused(Exception):
@@ -76,6 +76,7 @@ class Server:
                 Route("/healthz", self._health),
                 Route("/readyz", self._ready),
                 Route("/metrics", self._metrics),
+                Route("/openapi.json", self._description),
                 Route("/v1/models/{rest:path}", self._model, methods=["GET", "POST"]),
             ],
             exception_handlers={404: _not_found, 405: _not_found},
@@ -127,7 +128,7 @@ class Server:
 
     async def _predict(self, request: Request, version: Version) -> dict[str, Any]:
         try:
-            body = json.loads(await self._body(request))
+            body = json.loads(await self._arrived(request))
         except (ValueError, RecursionError) as error:
             raise Refused(400, f"JSON Parse error: {error}") from error
         signature = body.get("signature_name") or "serving_default" if isinstance(body, dict) else "serving_default"
@@ -174,6 +175,14 @@ class Server:
             )
         return own[signature]
 
+    async def _arrived(self, request: Request) -> bytes:
+        try:
+            return await asyncio.wait_for(self._body(request), self.limits.seconds)
+        except TimeoutError as error:
+            raise Refused(408, f"the body did not arrive within {self.limits.seconds:g} seconds") from error
+        except ClientDisconnect as error:  # nobody reads what is answered
+            raise Refused(400, "the body did not arrive") from error
+
     async def _body(self, request: Request) -> bytes:
         parts, size, most = [], 0, self.limits.body
         async for part in request.stream():
@@ -194,10 +203,16 @@ class Server:
     async def _metrics(self, _: Request) -> Response:
         return PlainTextResponse(generate_latest(self.registry))
 
+    async def _description(self, _: Request) -> Response:
+        return _json(openapi.document(self._served(), self.limits.rows, self._token is not None))
+
+    def _served(self) -> dict[str, Version]:
+        found = {name: self.shelf.get(name) for name in self.shelf.names()}
+        return {name: version for name, version in found.items() if version is not None}
+
     async def _page(self, _: Request) -> Response:
         page = resources.files("tfl.serving").joinpath("page.html").read_text(encoding="utf-8")
-        served = {name: self.shelf.get(name) for name in self.shelf.names()}
-        models = {name: sorted(version.inputs("serving_default")) for name, version in served.items() if version is not None}
+        models = {name: sorted(version.inputs("serving_default")) for name, version in self._served().items()}
         policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src blob:; connect-src 'self'"
         text = page.replace("{MODELS}", json.dumps(models).replace("<", "\\u003c"))
         return HTMLResponse(text, headers={"Content-Security-Policy": policy})

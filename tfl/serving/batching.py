@@ -90,9 +90,9 @@ class Batcher:
         if not batch:
             return
         loop = asyncio.get_running_loop()
-        inputs = {name: np.concatenate([one.inputs[name] for one in batch]) for name in batch[0].inputs}
         self._seen(sum(one.rows for one in batch))
         try:
+            inputs = {name: np.concatenate([one.inputs[name] for one in batch]) for name in batch[0].inputs}
             outputs = await loop.run_in_executor(self._executor, self._call, inputs)
         except Exception as error:
             if len(batch) > 1:

@@ -62,7 +62,8 @@ def serve(
 
 def _listening(option: str, host: str, port: int) -> socket.socket:
     """A socket that takes connections. Raises `UserError` where the address is taken or none of this machine."""
-    made = socket.socket()
+    # With its protocol named, asyncio sends small answers at once; else one over a kept connection waits for 40 ms.
+    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         made.bind((host, port))

@@ -21,12 +21,13 @@ class Version:
     def __init__(self, folder: Path) -> None:
         from google.protobuf import json_format
 
-        if importlib.util.find_spec("tensorflow_text"):
+        (graph,) = _proto(folder).meta_graphs
+        takes_texts = any("text" in definition.inputs for definition in graph.signature_def.values())
+        if takes_texts and importlib.util.find_spec("tensorflow_text"):
             import tensorflow_text  # noqa: F401  (registers the operations of tokenisers)
         self.folder, self.number = folder, int(folder.name)
         self._loaded = tf.saved_model.load(str(folder))
         self.signatures: Mapping[str, Any] = dict(self._loaded.signatures)
-        (graph,) = _proto(folder).meta_graphs
         self.definitions = {name: graph.signature_def[name] for name in self.signatures}
         """The signatures, as TensorFlow's protos."""
         self.described: dict[str, Any] = {
@@ -42,6 +43,10 @@ class Version:
     def inputs(self, signature: str) -> dict[str, Any]:
         """What a signature takes, as tensor specs by name."""
         return dict(self.signatures[signature].structured_input_signature[1])
+
+    def outputs(self, signature: str) -> dict[str, Any]:
+        """What a signature gives, as tensor specs by name."""
+        return dict(self.signatures[signature].structured_outputs)
 
     def call(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The outputs of a signature."""
