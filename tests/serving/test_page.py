@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.serving.test_server import both, serving  # noqa: F401  (both is a fixture)
+from tests.serving.client import serving
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 api = pytest.importorskip("playwright.sync_api")
@@ -28,7 +28,7 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def address(both: Path) -> Iterator[str]:  # noqa: F811
+def address(both: Path) -> Iterator[str]:
     with serving(both) as client:
         yield client.address
 
