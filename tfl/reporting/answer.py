@@ -62,7 +62,7 @@ def _transfer(run: Evidence) -> Answer:
     if run.comparison is not None:
         folder, found = run.comparison
         made = transfer.answer(found, own="config")
-        place = os.path.relpath(folder, run.directory.resolve() if folder.is_absolute() else run.directory)
+        place = os.path.relpath(folder.resolve(), run.directory.resolve())
         return dataclasses.replace(made, sentences=(*made.sentences, f"Measured by {transfer.basis(found)} (in {place})."))
     unknown = Answer(
         state="unknown", badge="not measured", headline="Whether the transfer helped is not known: nothing was compared."
