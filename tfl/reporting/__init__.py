@@ -5,6 +5,7 @@ Needs the extra `report`: `pip install 'tfl[report]'`. `write` is what a run cal
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -26,8 +27,8 @@ def require() -> None:
         raise UserError(f"pages and pictures need Jinja2 and Matplotlib, which are not installed: {INSTALL}")
 
 
-def write(directory: Path) -> Path:
-    """Writes `report.html` into the directory of a finished run, anew where it is there, and returns its path.
+def write(directory: Path, out: Path | None = None) -> Path:
+    """Writes `report.html` into the directory of a finished run, anew where it is there, or the page to `out`; returns its path.
 
     Raises `UserError` where that is no finished run, or where what draws is not installed.
     """
@@ -40,7 +41,18 @@ def write(directory: Path) -> Path:
     data = report.config.get("data", {})
     source = data.get("path") or data.get("name") or data.get("source", "")
     about = f"{report.method} · {report.backbone.get('name', '?')} · {source}"
-    return page.write(directory / PAGE, run.name, about, answer.answer(run), sections.of(run))
+    return page.write(out or directory / PAGE, run.name, about, answer.answer(run), sections.of(run))
+
+
+def attempt(directory: Path, say: Callable[[str], None]) -> None:
+    """`write`, where what draws is installed. Whatever comes in its way, the run is whole without it, and ends well."""
+    if missing():
+        say(f"no {PAGE}: {INSTALL} brings what draws it, then `tfl report {directory}`")
+        return
+    try:
+        write(directory)
+    except Exception as error:  # (any: hours of training are not to end in an error of a picture)
+        say(f"no {PAGE}: {type(error).__name__}: {error}; try again: `tfl report {directory}`")
 
 
 def plots(directory: Path, folder: Path) -> list[Path]:
@@ -53,3 +65,13 @@ def plots(directory: Path, folder: Path) -> list[Path]:
     top = answer.answer(run).picture
     drawn = [picture for section in sections.of(run) for picture in section.pictures]
     return ink.save([top, *drawn] if top is not None else drawn, folder)
+
+
+def write_several(directories: Sequence[Path], file: Path) -> Path:
+    """Writes a page that holds several finished runs together to `file`, and returns its path."""
+    require()
+    from tfl.reporting import page
+    from tfl.reporting.several import Runs
+
+    runs = Runs(directories)
+    return page.write(file, " and ".join(runs.names), f"{len(runs.runs)} runs", runs.answer(), runs.sections())

@@ -82,7 +82,11 @@ def _curve(phases: Sequence[Any], metric: str) -> Picture:
             if len(phases) > 1:
                 middle = start + len(phase.epochs) / 2 + 0.5
                 axes.annotate(
-                    clipped(declared(phase.trainable), 14), (middle, 1.0), xycoords=("data", "axes fraction"), ha="center", va="bottom"
+                    clipped(declared(phase.trainable), 14),
+                    (middle, 1.0),
+                    xycoords=("data", "axes fraction"),
+                    ha="center",
+                    va="bottom",
                 ).set_color(palette.muted)
             start += len(phase.epochs)
         axes.set_xlim(0.5, max(1, len(epochs)) + 0.5)
@@ -93,6 +97,28 @@ def _curve(phases: Sequence[Any], metric: str) -> Picture:
         axes.legend(loc="best")
 
     return Picture(name=f"curve-{metric}", told=f"{metric} of training and validation by epoch", draw=draw)
+
+
+def together(runs: Sequence[tuple[str, Sequence[Any]]]) -> Picture | None:
+    """The validation curves of several runs, by name; None where they have no metric in common."""
+    series = [(name, [epoch for phase in phases for epoch in phase.epochs]) for name, phases in runs]
+    metrics = [{key for epoch in epochs for key in epoch if key.startswith("val_")} for _, epochs in series]
+    common = sorted(set.intersection(*metrics) if metrics else set(), key=lambda key: (key == "val_loss", key))
+    if not common:
+        return None
+
+    def draw(axes: Any, palette: Palette) -> None:
+        for place, (name, epochs) in enumerate(series):
+            found = [(number, epoch[common[0]]) for number, epoch in enumerate(epochs, 1) if epoch.get(common[0]) is not None]
+            style = {"color": palette.series[place % len(palette.series)], "marker": "o", "markersize": 3}
+            axes.plot(*zip(*found, strict=True), label=clipped(name, 24), **style)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(f"validation {common[0].removeprefix('val_')}")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid()
+        axes.legend(loc="best")
+
+    return Picture(name="curves", told=f"{common[0].removeprefix('val_')} on the validation split by epoch", draw=draw)
 
 
 def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> Picture:
@@ -123,7 +149,9 @@ def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> Picture:
             side.set_visible(True)
 
     size = 2.4 + 0.16 * min(len(names), 14)
-    return Picture(name="confusion", told="confusion matrix, labels against predictions", draw=draw, width=size + 0.6, height=size)
+    return Picture(
+        name="confusion", told="confusion matrix, labels against predictions", draw=draw, width=size + 0.6, height=size
+    )
 
 
 def reliability(confidence: np.ndarray, right: np.ndarray) -> Picture:

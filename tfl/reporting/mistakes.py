@@ -84,7 +84,9 @@ def _card(name: str, example: dict[str, Any], lines: Sequence[str]) -> Card:
     if isinstance(data, str):
         return Card(title=name, lines=lines, text=data)
     image, side = thumbnail(data)
-    return Card(title=name, lines=lines, image=image, text="" if image else "This picture cannot be shown.", small=side < SIDE / 3)
+    return Card(
+        title=name, lines=lines, image=image, text="" if image else "This picture cannot be shown.", small=side < SIDE / 3
+    )
 
 
 def _bytes(example: dict[str, Any]) -> bytes | str:

@@ -50,20 +50,17 @@ def sentence(effect: Mapping[str, Any]) -> str:
 
 def basis(comparison: Mapping[str, Any]) -> str:
     """On what a comparison rests: seeds, test examples, budget."""
-    plan = comparison.get("plan", comparison)
-    seeds = comparison.get("seeds", ())
-    count = len(seeds) if isinstance(seeds, Sequence) else seeds
-    trials = comparison.get("trials") or [{}]
-    each = f"{plan['budget']:g} seconds" if plan.get("budget") else f"about {plan.get('updates', '?')} updates"
+    trials, budget = comparison.get("trials") or [{}], comparison.get("budget")
+    each = f"{budget:g} seconds" if budget else f"about {comparison.get('updates', '?')} updates"
     return (
-        f"{count} paired seeds, {len(trials[0].get('right', ())):,} test examples, {each} for each training; "
+        f"{len(comparison.get('seeds', ()))} paired seeds, {len(trials[0].get('right', ())):,} test examples, {each} for each training; "
         "the interval is over seeds and test examples"
     )
 
 
 def reached(comparison: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     """The test accuracy of each method with the most labels, scratch first."""
-    methods = comparison.get("methods", ())
+    methods = [one for one in comparison.get("methods", ()) if isinstance(one, Mapping)]
     most = methods[-1]["labels"] if methods else None
     return [(one["method"], one["end"]) for one in methods if one["labels"] == most]
 
