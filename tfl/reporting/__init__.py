@@ -28,7 +28,7 @@ def require() -> None:
 
 
 def write(directory: Path, out: Path | None = None) -> Path:
-    """Writes `report.html` into the directory of a finished run, anew where it is there, or the page to `out`; returns its path.
+    """Writes `report.html` into the directory of a finished run, or the page to `out`, and returns its path.
 
     Raises `UserError` where that is no finished run, or where what draws is not installed.
     """

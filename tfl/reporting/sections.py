@@ -1,4 +1,6 @@
-"""The sections of a run's page, in order. A new one is a function from the evidence to a `Section`, and its line in `SECTIONS`."""
+"""The sections of a run's page, in order. A new one is a function from the evidence to a `Section`, and its line in the table
+`SECTIONS`.
+"""
 
 from __future__ import annotations
 

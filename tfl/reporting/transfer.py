@@ -52,8 +52,9 @@ def basis(comparison: Mapping[str, Any]) -> str:
     """On what a comparison rests: seeds, test examples, budget."""
     trials, budget = comparison.get("trials") or [{}], comparison.get("budget")
     each = f"{budget:g} seconds" if budget else f"about {comparison.get('updates', '?')} updates"
+    examples = len(trials[0].get("right", ()))
     return (
-        f"{len(comparison.get('seeds', ()))} paired seeds, {len(trials[0].get('right', ())):,} test examples, {each} for each training; "
+        f"{len(comparison.get('seeds', ()))} paired seeds, {examples:,} test examples, {each} for each training; "
         "the interval is over seeds and test examples"
     )
 
