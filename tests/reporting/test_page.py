@@ -9,7 +9,6 @@ import re
 import time
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest

@@ -11,7 +11,7 @@ from tests.reporting import make
 from tests.reporting.test_page import Elements
 from tfl.cli import main
 from tfl.reporting.evidence import Evidence
-from tfl.reporting.several import Runs, differing, difference
+from tfl.reporting.several import Runs, difference, differing
 
 
 def three(tmp_path: Path) -> list[Path]:

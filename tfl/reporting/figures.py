@@ -77,8 +77,8 @@ def _curve(phases: Sequence[Any], metric: str) -> Picture:
             place = start + phase.kept_epoch
             kept = epochs[place - 1].get(f"val_{metric}") if 0 < place <= len(epochs) else None
             if kept is not None:
-                title = "kept" if not start else None
-                axes.plot([place], [kept], "o", color=palette.series[1], markersize=7, fillstyle="none", label=title)
+                ring = {"color": palette.series[1], "markersize": 7, "fillstyle": "none"}
+                axes.plot([place], [kept], "o", label=None if start else "kept", **ring)
             if len(phases) > 1:
                 middle = start + len(phase.epochs) / 2 + 0.5
                 axes.annotate(

@@ -104,7 +104,7 @@ def _drawn(picture: Picture, palette: Palette) -> Iterator[Any]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    rules: dict[str, Any] = {
+    rules: Any = {
         "font.size": 9,
         "svg.fonttype": "none",
         "svg.hashsalt": picture.name,  # the same picture twice is the same file twice

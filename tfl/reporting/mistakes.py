@@ -29,40 +29,37 @@ def section(run: Evidence) -> Section | None:
     table = run.predictions
     if table is None or not len(table):
         return None
-    badness, lines, told = _ranked(run, table)
-    order = np.argsort(-badness, kind="stable")
-    worst = [int(place) for place in order[:MOST] if badness[place] > 0]
+    badness = _badness(run, table)
+    worst = [int(place) for place in np.argsort(-badness, kind="stable")[:MOST] if badness[place] > 0]
     found = run.examples(worst)
-    cards = [_card(str(table["id"].iloc[place]), found.get(place, {}), lines(place)) for place in worst]
-    return Section(name="mistakes", title="The worst mistakes", sentences=(told,), cards=cards)
+    cards = [_card(str(table["id"].iloc[place]), found.get(place, {}), _lines(run, table.iloc[place])) for place in worst]
+    return Section(name="mistakes", title="The worst mistakes", sentences=(_told(run, badness),), cards=cards)
 
 
-def _ranked(run: Evidence, table: pd.DataFrame) -> tuple[np.ndarray, Any, str]:
-    """How bad each prediction is, [N], 0 where it is right; what to say of one; and what to say of all."""
+def _badness(run: Evidence, table: pd.DataFrame) -> np.ndarray:
+    """How bad each prediction is, [N]; 0 where it is right."""
+    if run.right is None:
+        return np.abs(table["predicted"].to_numpy(np.float64) - table["label"].to_numpy(np.float64))
+    sureness = _loss(run.classes, table) if run.kind == "multilabel" else table["probability"].to_numpy(np.float64)
+    return np.where(run.right, 0.0, sureness)
+
+
+def _lines(run: Evidence, row: Any) -> tuple[str, str]:
+    """What is said of a prediction, a row of the table."""
     if run.kind == "regression":
-        labels, predicted = (table[name].to_numpy(np.float64) for name in ("label", "predicted"))
-        told = "The test examples whose prediction is farthest from the label."
-        return (
-            np.abs(predicted - labels),
-            lambda place: (f"label {number(labels[place])}", f"predicted {number(predicted[place])}"),
-            told,
-        )
-    assert run.right is not None
-    wrong, count = ~run.right, len(table)
-    label, predicted = table["label"], table["predicted"]
+        return f"label {number(float(row['label']))}", f"predicted {number(float(row['predicted']))}"
     if run.kind == "multilabel":
-        badness = np.where(wrong, _loss(run.classes, table), 0.0)
-        how = "the least likely labels first"
-        names = lambda text: text or "none"  # noqa: E731
-        lines = lambda place: (f"labels {names(label.iloc[place])}", f"predicted {names(predicted.iloc[place])}")  # noqa: E731
-    else:
-        sure = table["probability"].to_numpy(np.float64)
-        badness = np.where(wrong, sure, 0.0)
-        how = "those that the model was surest of first"
-        lines = lambda place: (f"label {label.iloc[place]}", f"predicted {predicted.iloc[place]}, {sure[place]:.3f} sure")  # noqa: E731
-    if not wrong.any():
-        return badness, lines, f"None: all {count:,} test examples are predicted right."
-    return badness, lines, f"{int(wrong.sum()):,} of {count:,} test examples are predicted wrong; {how}."
+        return f"labels {row['label'] or 'none'}", f"predicted {row['predicted'] or 'none'}"
+    return f"label {row['label']}", f"predicted {row['predicted']}, {row['probability']:.3f} sure"
+
+
+def _told(run: Evidence, badness: np.ndarray) -> str:
+    if run.right is None:
+        return "The test examples whose prediction is farthest from the label."
+    if run.right.all():
+        return f"None: all {len(badness):,} test examples are predicted right."
+    first = "the least likely labels" if run.kind == "multilabel" else "those that the model was surest of"
+    return f"{int((~run.right).sum()):,} of {len(badness):,} test examples are predicted wrong; {first} first."
 
 
 def _loss(names: Sequence[str], table: pd.DataFrame) -> np.ndarray:

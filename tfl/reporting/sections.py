@@ -60,7 +60,7 @@ def confusion(run: Evidence) -> Section | None:
     order = [divmod(int(place), len(off)) for place in np.argsort(-off, axis=None, kind="stable")[:CONFUSED]]
     rows = [(run.classes[one], run.classes[other], f"{off[one, other]:,}") for one, other in order if off[one, other]]
     pairs = Table(header=("label", "predicted as", "times"), rows=rows, caption="Most often confused")
-    picture = figures.confusion(matrix, run.classes)
+    picture = figures.confusion(matrix.tolist(), run.classes)
     tables = (pairs,) if rows and len(run.classes) > 2 else ()
     return Section(name="confusion", title="What is taken for what", pictures=(picture,), tables=tables)
 
@@ -70,7 +70,7 @@ def classes(run: Evidence) -> Section | None:
     found = list(run.metrics.get("per_class", ()))
     if not found:
         return None
-    told = ()
+    told: tuple[str, ...] = ()
     if len(found) > CLASSES:
         told = (f"The {CLASSES} of {len(found)} classes with the lowest F1.",)
         found = sorted(found, key=lambda row: -1.0 if row["f1"] is None else row["f1"])[:CLASSES]

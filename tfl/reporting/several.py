@@ -91,7 +91,7 @@ class Runs:
         gaps = [gap for gap in self.differences if gap is not None]
         shown = any(gap.low > 0 or gap.high < 0 for gap in gaps)
         rows = [
-            figures.Standing(name, **run.metrics[self.metric], own=bool(best) and name == best[1])
+            figures.Standing(name, **run.metrics[self.metric], own=best is not None and name == best[1])
             for run, name in zip(self.runs, names, strict=True)
             if run.metrics
         ]
