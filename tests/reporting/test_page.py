@@ -6,15 +6,18 @@ import base64
 import io
 import json
 import re
+import shlex
 import time
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from tests import tiny
 from tests.reporting import make
-from tfl import reporting
+from tfl import backbones, reporting
 from tfl.cli import main
 from tfl.config import UserError
 from tfl.reporting import figures, ink, mistakes
@@ -242,22 +245,22 @@ def test_pictures_become_files(tmp_path: Path, capsys: pytest.CaptureFixture[str
 # --- without the extra, or with a fault -------------------------------------------------------------------------------
 
 
-def test_without_what_draws_a_run_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_what_draws_a_run_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_pages: Any) -> None:
     folder = make.run(tmp_path / "run", *make.two_classes(8, 2))
     monkeypatch.setattr(reporting, "find_spec", lambda name: None)
     said: list[str] = []
-    reporting.attempt(folder, said.append)
+    no_pages(folder, said.append)
     assert said == [f"no report.html: pip install 'tfl[report]' brings what draws it, then `tfl report {folder}`"]
     assert not (folder / "report.html").exists()
     with pytest.raises(UserError, match=r"pip install 'tfl\[report\]'"):
         reporting.write(folder)
 
 
-def test_a_fault_of_the_page_does_not_end_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_the_page_does_not_end_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_pages: Any) -> None:
     folder = make.run(tmp_path / "run", *make.two_classes(8, 2))
     monkeypatch.setattr(figures, "confusion", lambda *_: 1 / 0)
     said: list[str] = []
-    reporting.attempt(folder, said.append)
+    no_pages(folder, said.append)
     assert said == [f"no report.html: ZeroDivisionError: division by zero; try again: `tfl report {folder}`"]
     assert [file.name for file in folder.iterdir() if "html" in file.name] == []
 
@@ -265,3 +268,33 @@ def test_a_fault_of_the_page_does_not_end_a_run(tmp_path: Path, monkeypatch: pyt
 def test_what_is_no_run_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", str(tmp_path)]) == 2
     assert "not the directory of a finished run or comparison" in capsys.readouterr().err
+
+
+# --- runs and comparisons that tfl makes ------------------------------------------------------------------------------
+
+
+def test_a_run_ends_with_its_page_and_a_comparison_in_it_with_the_answer(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], no_pages: Any
+) -> None:
+    monkeypatch.setattr(backbones, "load", lambda config: tiny.backbone())
+    monkeypatch.setattr(reporting, "attempt", no_pages)
+    run = tmp_path / "run"
+    words = ["train", str(photos), "--backbone", "mobilenet_v2", "augment=null", "features=null", "checkpoints=null"]
+    assert main([*words, "phases=[{epochs: 2, learning_rate: 0.01}]", "--out", str(run)]) == 0
+    assert f"page: {run / 'report.html'}" in capsys.readouterr().out
+    before = (run / "report.html").read_text(encoding="utf-8")
+    command = shlex.split(re.findall(r"<code>(tfl compare .*?)</code>", before)[0].replace("&#39;", "'"))
+    assert main([*command[1:], "--labels", "4", "--seeds", "2", "--updates", "2"]) == 0
+    out = capsys.readouterr().out
+    assert f"page: {run / 'compare' / 'report.html'}" in out
+    after = (run / "report.html").read_text(encoding="utf-8")
+    assert "not measured" in before
+    assert "not measured" not in after
+    for text in (after, (run / "compare" / "report.html").read_text(encoding="utf-8")):
+        assert "The transfer made no difference that this data can show." in text
+        assert "config, 4 labels a class: accuracy on the test split" in text
+    assert main(["report", str(run / "compare"), "--plots", str(tmp_path / "plots")]) == 0
+    assert (tmp_path / "plots" / "learning-4.png").stat().st_size > 1000
+    (run / "compare" / "compare.json").write_text('{"effects": [], "methods": ["scratch"]}')
+    assert main(["report", str(run / "compare")]) == 2
+    assert "trains nothing again" in capsys.readouterr().err

@@ -15,7 +15,7 @@ import pytest
 from tests import tiny
 from tests.test_mistakes import hold
 from tests.test_mistakes import run as run_alone
-from tfl import backbones
+from tfl import backbones, reporting
 from tfl.cli import main
 from tfl.config import UserError
 from tfl.methods import finetune
@@ -256,7 +256,7 @@ def test_phases_with_a_budget_in_seconds_have_no_end_of_their_own() -> None:
 
 
 def test_without_matplotlib_there_is_no_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tfl.studies.picture.find_spec", lambda name: None)
+    monkeypatch.setattr(reporting, "find_spec", lambda name: None)
     assert draw(synthetic(30), tmp_path) == []
     assert not list(tmp_path.iterdir())
 

@@ -84,17 +84,18 @@ class Runs:
 
     def answer(self) -> Answer:
         """What stands at the top of the page."""
-        title, names = HEADLINES[self.metric], self.names
-        ranked = [(run.metrics[self.metric]["value"], name) for run, name in zip(self.runs, names, strict=True) if run.metrics]
+        title = HEADLINES[self.metric]
+        found = [
+            (run.metrics[self.metric], name)
+            for run, name in zip(self.runs, self.names, strict=True)
+            if self.metric in run.metrics
+        ]
+        ranked = [(one["value"], name) for one, name in found]
         best = (min if self.metric == "mae" else max)(ranked, default=None)
         headline = f"{best[1]} has the best test {title}: {number(best[0])}." if best else "No run has a test example."
         gaps = [gap for gap in self.differences if gap is not None]
         shown = any(gap.low > 0 or gap.high < 0 for gap in gaps)
-        rows = [
-            figures.Standing(name, **run.metrics[self.metric], own=best is not None and name == best[1])
-            for run, name in zip(self.runs, names, strict=True)
-            if run.metrics
-        ]
+        rows = [figures.Standing(name, **one, own=best is not None and name == best[1]) for one, name in found]
         note = (
             "Differences are in favour of the run named first where they are below 0; the intervals are those of the choice of "
             "test examples. Each run is one seed: what another seed would change is not in them (tfl compare measures that)."
