@@ -26,7 +26,8 @@ OVERLAPS = """() => {
         .filter(([box]) => box.width && box.height);
     const found = [];
     const groups = [...document.querySelectorAll("svg")].map((svg) => svg.querySelectorAll("text"));
-    for (const parent of document.querySelectorAll("main, section, .side, .answer, .worth, .cards, li")) groups.push(parent.children);
+    const parents = document.querySelectorAll("main, section, .side, .answer, .worth, .cards, li");
+    for (const parent of parents) groups.push(parent.children);
     for (const group of groups) {
         const all = boxes(group);
         all.forEach(([one, name], place) => all.slice(place + 1).forEach(([other, its]) => {
