@@ -41,7 +41,7 @@ def no_pages() -> Iterator[Any]:
     from tfl import reporting
 
     attempt = reporting.attempt
-    reporting.attempt = lambda directory, say: None
+    reporting.attempt = lambda *_: None
     yield attempt
     reporting.attempt = attempt
 

@@ -78,13 +78,14 @@ def compare(arguments: argparse.Namespace) -> int:
         print(f"interrupted; the same command with --out {done.folder} goes on")
         return 130
     console().print(told(done))
-    files = draw(done.trials, done.folder)
-    print(f"picture: {files[0]}" if files else f"no picture and no page: {reporting.INSTALL} brings what draws them")
+    if files := draw(done.trials, done.folder):
+        print(f"picture: {files[0]}")
     print(f"comparison: {done.folder / compare.RESULT}")
-    if files:
-        print(f"page: {page.write(done.folder)}")
-    if files and (done.folder.parent / REPORT).is_file():  # it was made in the directory of the run that it is about
-        print(f"the run's page, with this answer: {reporting.write(done.folder.parent)}")
+    if written := reporting.attempt(done.folder, print, page.write):
+        print(f"page: {written}")
+    run = done.folder.parent
+    if (run / REPORT).is_file() and (written := reporting.attempt(run, print)):  # the run that this is about holds it
+        print(f"the page of the run, with this answer: {written}")
     return 0
 
 
@@ -123,6 +124,7 @@ def _report_one(folder: Path, out: Path | None, plots: Path | None) -> int:
     if (folder / COMPARISON).is_file():
         from tfl.studies import page
 
+        print(*page.said(folder), sep="\n")
         if plots is not None:
             print(*page.plots(folder, plots), sep="\n")
         print(f"page: {page.write(folder, out)}")

@@ -44,15 +44,18 @@ def write(directory: Path, out: Path | None = None) -> Path:
     return page.write(out or directory / PAGE, run.name, about, answer.answer(run), sections.of(run))
 
 
-def attempt(directory: Path, say: Callable[[str], None]) -> None:
-    """`write`, where what draws is installed. Whatever comes in its way, the run is whole without it, and ends well."""
+def attempt(directory: Path, say: Callable[[str], None], make: Callable[[Path], Path] = write) -> Path | None:
+    """`make`, where what draws is installed; else, and whatever comes in its way, a line that says so, and None: what the page
+    is about is whole without it, and ends well.
+    """
     if missing():
         say(f"no {PAGE}: {INSTALL} brings what draws it, then `tfl report {directory}`")
-        return
+        return None
     try:
-        write(directory)
+        return make(directory)
     except Exception as error:  # (any: hours of training are not to end in an error of a picture)
         say(f"no {PAGE}: {type(error).__name__}: {error}; try again: `tfl report {directory}`")
+        return None
 
 
 def plots(directory: Path, folder: Path) -> list[Path]:

@@ -33,6 +33,15 @@ def read(folder: Path) -> Found:
     return found
 
 
+def said(folder: Path) -> list[str]:
+    """The verdict of a finished comparison in sentences."""
+    from tfl.reporting import transfer
+
+    found = read(folder)
+    answer = transfer.answer(found)
+    return [answer.headline, *answer.sentences, f"Measured by {transfer.basis(found)}."]
+
+
 def write(folder: Path, out: Path | None = None) -> Path:
     """Writes `report.html` into the directory of a finished comparison, or the page to `out`, and returns its path."""
     reporting.require()
