@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup, escape
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +68,8 @@ class Picture:
 
 def svg(picture: Picture) -> Markup:
     """The picture as an `<svg>` element for a page, without colours, fonts or ids of its own."""
+    from markupsafe import Markup, escape
+
     out = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with _drawn(picture, PAGE) as figure:
