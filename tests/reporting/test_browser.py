@@ -25,7 +25,9 @@ OVERLAPS = """() => {
     const boxes = (all) => [...all].map((one) => [one.getBoundingClientRect(), one.textContent.trim().slice(0, 30)])
         .filter(([box]) => box.width && box.height);
     const found = [];
-    const groups = [...document.querySelectorAll("svg")].map((svg) => svg.querySelectorAll("text"));
+    const slanted = (one) => (one.getAttribute("transform") || "").match(/rotate\\((-?[\\d.]+)/)?.[1] % 90;
+    const groups = [...document.querySelectorAll("svg")]
+        .map((svg) => [...svg.querySelectorAll("text")].filter((one) => !slanted(one)));
     const parents = document.querySelectorAll("main, section, .side, .answer, .worth, .cards, li");
     for (const parent of parents) groups.push(parent.children);
     for (const group of groups) {

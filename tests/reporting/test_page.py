@@ -224,9 +224,9 @@ def test_the_reliability_diagram_has_the_bins_of_the_calibration_error() -> None
 
     axes = Figure().add_subplot()
     picture.draw(axes, ink.FILE)
-    line = axes.lines[-1]
-    np.testing.assert_allclose(line.get_xdata(), [0.63, 0.97])
-    np.testing.assert_allclose(line.get_ydata(), [0.5, 1.0])
+    np.testing.assert_allclose(axes.collections[-1].get_offsets(), [[0.63, 0.5], [0.97, 1.0]])
+    spreads = [segment[:, 1] for segment in axes.collections[0].get_segments()]
+    np.testing.assert_allclose(spreads, [[0.0945, 0.9055], [0.3424, 1.0]], atol=1e-3)  # Wilson, 1 of 2 and 2 of 2
 
 
 def test_pictures_become_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -77,9 +77,11 @@ def _transfer(run: Evidence) -> Answer:
     command = shlex.join(["tfl", "compare", str(run.directory / CONFIG), "--out", str(run.directory / "compare")])
     return dataclasses.replace(
         unknown,
-        sentences=("No training of the same network from random weights stands beside this run. This makes some:",),
+        sentences=(
+            "No training of the same network from random weights has been compared with this run. This command does it:",
+        ),
         command=command,
-        after="Then this page has the answer. It takes several trainings; --labels all --seeds 3 makes it shorter.",
+        after="Then the answer stands here. It takes many trainings; --labels all --seeds 3 is shorter.",
     )
 
 

@@ -52,7 +52,7 @@ def standing(rows: Sequence[Standing], what: str, name: str = "standing") -> Pic
         axes.grid(axis="x")
 
     told = "; ".join(f"{row.title} {number(row.value)}" for row in rows)
-    return Picture(name=name, told=f"{what}: {told}", draw=draw, height=0.62 + 0.26 * len(rows))
+    return Picture(name=name, told=f"{what}: {told}", draw=draw, height=0.6 + 0.24 * len(rows))
 
 
 def curves(phases: Sequence[Any]) -> list[Picture]:
@@ -148,7 +148,7 @@ def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> Picture:
         for side in axes.spines.values():
             side.set_visible(True)
 
-    size = 2.4 + 0.16 * min(len(names), 14)
+    size = 2.2 + 0.1 * min(len(names), 16)
     return Picture(
         name="confusion", told="confusion matrix, labels against predictions", draw=draw, width=size + 0.6, height=size
     )
@@ -156,21 +156,26 @@ def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> Picture:
 
 def reliability(confidence: np.ndarray, right: np.ndarray) -> Picture:
     """How often it is right that is said with a confidence, in the bins of the calibration error; both [N]."""
+    from scipy.stats import binomtest
+
     place = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
     count = np.bincount(place, minlength=BINS)
     there = count > 0
     said, held = (np.bincount(place, values, BINS)[there] / count[there] for values in (confidence, right))
+    tests = [binomtest(round(part * of), int(of)) for part, of in zip(held, count[there], strict=True)]
+    low, high = np.array([test.proportion_ci(method="wilson") for test in tests]).T
 
     def draw(axes: Any, palette: Palette) -> None:
         axes.plot([0, 1], [0, 1], color=palette.muted, linewidth=0.8, linestyle="--", label="as sure as right")
-        axes.scatter(said, held, s=14 + 150 * count[there] / count.max(), color=palette.series[0], alpha=0.55, linewidths=0)
-        axes.plot(said, held, color=palette.series[0], linewidth=1.2, marker="o", markersize=3, label="this model")
+        axes.errorbar(said, held, yerr=[held - low, high - held], fmt="none", ecolor=palette.series[0], elinewidth=1, alpha=0.6)
+        sizes = 14 + 120 * count[there] / count.max()
+        axes.scatter(said, held, s=sizes, color=palette.series[0], linewidths=0, label="this model, 95 %")
         axes.set_xlim(min(0.5, float(said.min()) - 0.03), 1.02)
-        axes.set_ylim(min(0.5, float(held.min())) - 0.03, 1.03)
+        axes.set_ylim(-0.03, 1.03)
         axes.set_xlabel("confidence")
         axes.set_ylabel("share that is right")
         axes.grid()
-        axes.legend(loc="best")
+        axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, columnspacing=1, handletextpad=0.5)
 
     return Picture(name="reliability", told="share of right predictions by their confidence", draw=draw)
 

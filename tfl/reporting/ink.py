@@ -61,9 +61,9 @@ class Picture:
     """What it shows, for those who do not see it."""
     draw: Callable[[Any, Palette], None]
     """Draws it on Matplotlib axes."""
-    width: float = 4.3
-    """Inches; a phone shows about 3.7 of 96 pixels."""
-    height: float = 2.9
+    width: float = 3.6
+    """Inches; a phone shows about 3.2 of 96 pixels, so that text is not much smaller there."""
+    height: float = 2.5
 
 
 def svg(picture: Picture) -> Markup:
@@ -81,7 +81,7 @@ def svg(picture: Picture) -> Markup:
     text = re.sub(r"#a1b2[01]\d", lambda found: f"var({VARIABLES[found[0]]})", text)
     view = re.search(r'viewBox="[^"]*"', text)
     assert view is not None
-    width = round(picture.width * 96 * 1.35)
+    width = round(picture.width * 96 * 1.3)
     head = f'<svg xmlns:xlink="http://www.w3.org/1999/xlink" {view[0]} style="max-width: {width}px" role="img"'
     return Markup(f'{head} aria-label="{escape(picture.told)}">{text[text.index(">") + 1 :]}')
 

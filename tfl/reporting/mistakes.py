@@ -33,7 +33,7 @@ def section(run: Evidence) -> Section | None:
     worst = [int(place) for place in np.argsort(-badness, kind="stable")[:MOST] if badness[place] > 0]
     found = run.examples(worst)
     cards = [_card(str(table["id"].iloc[place]), found.get(place, {}), _lines(run, table.iloc[place])) for place in worst]
-    return Section(name="mistakes", title="The worst mistakes", sentences=(_told(run, badness),), cards=cards)
+    return Section(name="mistakes", title="The worst mistakes", sentences=(_told(run, badness),), cards=cards, wide=True)
 
 
 def _badness(run: Evidence, table: pd.DataFrame) -> np.ndarray:

@@ -48,6 +48,8 @@ class Section:
     cards: Sequence[Card] = ()
     listing: str = ""
     """Lines that are shown as they are."""
+    wide: bool = False
+    """Whether it takes the whole width of a wide page, not half of it."""
     folded: bool = False
     """Whether it is opened by a click only."""
 

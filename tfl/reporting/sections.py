@@ -42,7 +42,7 @@ def metrics(run: Evidence) -> Section:
 def curves(run: Evidence) -> Section | None:
     """How training went, epoch by epoch."""
     pictures = figures.curves(run.report.phases)
-    return Section(name="curves", title="Learning curves", pictures=pictures) if pictures else None
+    return Section(name="curves", title="Learning curves", pictures=pictures, wide=True) if pictures else None
 
 
 def confusion(run: Evidence) -> Section | None:
@@ -104,8 +104,7 @@ def trained(run: Evidence) -> Section:
         ended = "" if phase.stopped == "completed" else f", {phase.stopped}"
         rows.append(
             (
-                f"{place}: {declared(phase.trainable)}",
-                blocks_in_words(phase.blocks),
+                f"{place}, {declared(phase.trainable)}: {blocks_in_words(phase.blocks)}",
                 f"{phase.trainable_parameters:,} of {total:,}",
                 f"{len(phase.epochs)}, kept {phase.kept_epoch}{ended}",
                 f"{max(rates):g}" if rates else "–",
@@ -114,12 +113,14 @@ def trained(run: Evidence) -> Section:
                 duration(phase.seconds),
             )
         )
-    header = ("phase", "trains", "parameters", "epochs", "learning rate", "moved", "frozen", "time")
+    header = ("phase", "parameters", "epochs", "learning rate", "moved", "frozen", "time")
     backbone = run.report.backbone
     told = f"{backbone.get('name', '?')}, {backbone.get('parameters', 0):,} parameters"
     told += f", weights: {backbone['origin']}." if backbone.get("origin") else "."
     held = "Every variable was compared with its state before: of those that train so many moved, and no frozen one did."
-    return Section(name="trained", title="What trained", sentences=(told, held), tables=(Table(header=header, rows=rows),))
+    return Section(
+        name="trained", title="What trained", sentences=(told, held), tables=(Table(header=header, rows=rows),), wide=True
+    )
 
 
 def data(run: Evidence) -> Section:
@@ -130,7 +131,7 @@ def data(run: Evidence) -> Section:
     names = list(dict.fromkeys(name for split in counts.values() for name in split))
     if len(names) <= CLASSES:
         rows += [(name, *(f"{counts.get(split, {}).get(name, 0):,}" for split in sizes)) for name in names]
-    return Section(name="data", title="The data", tables=(Table(header=("class", *sizes), rows=rows),), folded=True)
+    return Section(name="data", title="The data", tables=(Table(header=("class", *sizes), rows=rows),))
 
 
 def cost(run: Evidence) -> Section | None:
@@ -152,11 +153,11 @@ def config(run: Evidence) -> Section:
 SECTIONS: tuple[Callable[[Evidence], Section | None], ...] = (
     curves,
     confusion,
-    mistakes.section,
     classes,
+    mistakes.section,
     reliability,
-    audited.section,
     metrics,
+    audited.section,
     trained,
     cost,
     data,

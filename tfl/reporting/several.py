@@ -111,7 +111,7 @@ class Runs:
     def sections(self) -> list[Section]:
         """The table, the curves, the classes, and what is different in the configs."""
         header, rows = self.table()
-        found = [Section(name="runs", title="The runs", tables=(Table(header=header, rows=rows),))]
+        found = [Section(name="runs", title="The runs", tables=(Table(header=header, rows=rows),), wide=True)]
         curve = figures.together([(name, run.report.phases) for name, run in zip(self.names, self.runs, strict=True)])
         if curve is not None:
             found.append(Section(name="curves", title="Learning curves", pictures=(curve,)))
@@ -120,7 +120,7 @@ class Runs:
         changed = [(key, *values) for key, values in differing([run.report.config for run in self.runs]).items()]
         if changed:
             table = Table(header=("key", *self.names), rows=changed)
-            found.append(Section(name="config", title="What is different in their configs", tables=(table,)))
+            found.append(Section(name="config", title="What is different in their configs", tables=(table,), wide=True))
         return found
 
     def _classes(self) -> Section:
