@@ -77,9 +77,7 @@ def _transfer(run: Evidence) -> Answer:
     command = shlex.join(["tfl", "compare", str(run.directory / CONFIG), "--out", str(run.directory / "compare")])
     return dataclasses.replace(
         unknown,
-        sentences=(
-            "No training of the same network from random weights has been compared with this run. This command does it:",
-        ),
+        sentences=("No training of the same network from random weights has been compared with it. This command does that:",),
         command=command,
         after="Then the answer stands here. It takes many trainings; --labels all --seeds 3 is shorter.",
     )
