@@ -108,10 +108,8 @@ class Evidence:
         return None
 
     def _is_of_this(self, comparison: dict[str, Any]) -> bool:
-        own = self.report.config.get("backbone", {})
-        its = comparison.get("config", {}).get("backbone", {})
         same_data = comparison.get("data", {}).get("fingerprint") == self.report.data.get("fingerprint")
-        return same_data and all(own.get(key) == its.get(key) for key in ("name", "weights"))
+        return same_data and comparison.get("config", {}).get("backbone") == self.report.config.get("backbone")
 
 
 def _json(file: Path) -> Any:
