@@ -86,12 +86,13 @@ def reliability(run: Evidence) -> Section | None:
     if run.kind != "classification" or table is None or not len(table):
         return None
     assert run.right is not None
-    error = run.metrics["expected_calibration_error"]
+    error, sure = run.metrics["expected_calibration_error"], table["probability"].to_numpy(np.float64)
     told = (
-        f"On average its confidence is off by {number(error['value'])} (calibration error, 95 % interval {interval(error)}). "
-        "Points below the line are predictions that the model is surer of than it should be; large points are many examples."
+        f"On average it is {sure.mean():.0%} sure, and {run.right.mean():.0%} of its predictions are right; bin by bin its confidence "
+        f"is off by {number(error['value'])} (calibration error, 95 % interval {interval(error)}). Below the line it is surer than "
+        "it is right; large points are many examples."
     )
-    picture = figures.reliability(table["probability"].to_numpy(np.float64), run.right)
+    picture = figures.reliability(sure, run.right)
     return Section(name="reliability", title="Is it as sure as it is right?", sentences=(told,), pictures=(picture,))
 
 
@@ -104,7 +105,7 @@ def trained(run: Evidence) -> Section:
         ended = "" if phase.stopped == "completed" else f", {phase.stopped}"
         rows.append(
             (
-                f"{place}, {declared(phase.trainable)}: {blocks_in_words(phase.blocks)}",
+                f"{place}, {': '.join(dict.fromkeys((declared(phase.trainable), blocks_in_words(phase.blocks))))}",
                 f"{phase.trainable_parameters:,} of {total:,}",
                 f"{len(phase.epochs)}, kept {phase.kept_epoch}{ended}",
                 f"{max(rates):g}" if rates else "–",
