@@ -88,12 +88,12 @@ def reliability(run: Evidence) -> Section | None:
     assert run.right is not None
     error, sure = run.metrics["expected_calibration_error"], table["probability"].to_numpy(np.float64)
     told = (
-        f"On average it is {sure.mean():.0%} sure, and {run.right.mean():.0%} of its predictions are right; bin by bin its confidence "
-        f"is off by {number(error['value'])} (calibration error, 95 % interval {interval(error)}). Below the line it is surer than "
-        "it is right; large points are many examples."
+        f"On average it is {sure.mean():.0%} sure, and {run.right.mean():.0%} of its predictions are right.",
+        f"Bin by bin its confidence is off by {number(error['value'])} (calibration error, 95 % interval {interval(error)}). "
+        "Below the line it is surer than it is right; large points are many examples.",
     )
     picture = figures.reliability(sure, run.right)
-    return Section(name="reliability", title="Is it as sure as it is right?", sentences=(told,), pictures=(picture,))
+    return Section(name="reliability", title="Is it as sure as it is right?", sentences=told, pictures=(picture,))
 
 
 def trained(run: Evidence) -> Section:

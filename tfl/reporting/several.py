@@ -16,7 +16,8 @@ from tfl.reporting.evidence import Evidence
 from tfl.reporting.section import Answer, Section, Table
 from tfl.terminal import HEADLINES, TITLES, declared, duration, interval, number
 
-HEADER = ("run", "backbone", "trains")
+BESIDE = ("macro_f1", "rmse")
+"""What else stands in the table."""
 MISSING = "–"
 
 
@@ -47,8 +48,9 @@ class Runs:
     def table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         """Header and rows, a row for each run."""
         title = HEADLINES[self.metric]
-        others = [name for name in TITLES if name != self.metric and all(name in run.metrics for run in self.runs)][:2]
-        header = (*HEADER, f"test {title}", "95 %", "against the first", *(TITLES[name] for name in others), "trained", "time")
+        others = [name for name in BESIDE if all(name in run.metrics for run in self.runs)]
+        measured = (f"test {title}", "95 %", "against the first", *(TITLES[name] for name in others))
+        header = ("run", *measured, "backbone", "phases", "trained", "time")
         return header, [self._row(place, others) for place in range(len(self.runs))]
 
     def _row(self, place: int, others: Sequence[str]) -> tuple[str, ...]:
@@ -57,12 +59,12 @@ class Runs:
         against = MISSING if gap is None else f"{gap.value:+.3f} ({gap.low:+.3f} to {gap.high:+.3f})"
         return (
             self.names[place],
-            run.report.backbone.get("name", "?") + (" from scratch" if _from_scratch(run) else ""),
-            ", ".join(declared(phase.trainable) for phase in run.report.phases),
             number(found["value"]) if found else MISSING,
             interval(found) if found else MISSING,
             against,
             *(number(run.metrics[name]["value"]) for name in others),
+            run.report.backbone.get("name", "?") + (" from scratch" if _from_scratch(run) else ""),
+            ", ".join(declared(phase.trainable) for phase in run.report.phases),
             f"{max((phase.trainable_parameters for phase in run.report.phases), default=0):,}",
             duration(sum(run.report.seconds.values())),
         )
@@ -90,21 +92,22 @@ class Runs:
             for run, name in zip(self.runs, self.names, strict=True)
             if self.metric in run.metrics
         ]
-        ranked = [(one["value"], name) for one, name in found]
-        best = (min if self.metric == "mae" else max)(ranked, default=None)
-        headline = f"{best[1]} has the best test {title}: {number(best[0])}." if best else "No run has a test example."
+        best = (min if self.metric == "mae" else max)((one["value"] for one, _ in found), default=None)
+        first = [name for one, name in found if one["value"] == best]
+        most = f"{' and '.join(first)} {'has' if len(first) == 1 else 'have'} the best test {title}: {number(best)}."
         gaps = [gap for gap in self.differences if gap is not None]
         shown = any(gap.low > 0 or gap.high < 0 for gap in gaps)
-        rows = [figures.Standing(name, **one, own=best is not None and name == best[1]) for one, name in found]
+        rows = [figures.Standing(name, **one, own=name in first) for one, name in found]
         note = (
-            "Differences are in favour of the run named first where they are below 0; the intervals are those of the choice of "
-            "test examples. Each run is one seed: what another seed would change is not in them (tfl compare measures that)."
+            "Intervals are those of the choice of test examples. Each run is one seed, and what another seed would change is not "
+            "in them; tfl compare measures that."
         )
         return Answer(
             state="no difference",  # (nothing good or bad: a quiet colour)
             badge="a difference is shown" if shown else "no difference shown",
-            headline=headline,
-            sentences=(*self.sentences(), note),
+            headline=most if found else "No run has a test example.",
+            sentences=self.sentences(),
+            about=(note,),
             picture=figures.standing(rows, title) if rows else None,
         )
 
