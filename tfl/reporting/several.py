@@ -99,7 +99,7 @@ class Runs:
         shown = any(gap.low > 0 or gap.high < 0 for gap in gaps)
         rows = [figures.Standing(name, **one, own=name in first) for one, name in found]
         note = (
-            "Intervals are those of the choice of test examples. Each run is one seed, and what another seed would change is not "
+            "Intervals are those of the choice of test examples. Each run is one seed; what another would change is not "
             "in them; tfl compare measures that."
         )
         return Answer(
