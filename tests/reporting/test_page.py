@@ -61,7 +61,12 @@ def evil(tmp_path_factory: pytest.TempPathFactory) -> str:
         folder / EVIL.replace("/", ""), labels, np.eye(3)[(labels + labels % 2) % 3] * 0.8 + 0.1, names, examples, **fields
     )
     (run / "config.yaml").write_text(f"path: {EVIL}\n")
-    audit = {"verdict": EVIL, "slices": [{EVIL: EVIL, "accuracy": {"value": 0.5, "low": 0.4, "high": 0.6}}]}
+    found = [{"section": EVIL, "level": "serious", "size": 0.2, "text": EVIL}]
+    measured = {EVIL: {EVIL: EVIL, "rows": [{EVIL: EVIL, "share": {"value": 0.5, "low": 0.4, "high": 0.6}}]}}
+    sliced = {
+        "columns": {EVIL: {"slices": [{"slice": EVIL, "value": 0.5, "low": 0.4, "high": 0.6, "examples": 9}], "gap": None}}
+    }
+    audit = {"findings": found, "sections": {**measured, "slices": sliced}, "skipped": {EVIL: EVIL}}
     (run / "audit.json").write_text(json.dumps(audit))
     return page_of(run)
 
@@ -203,18 +208,36 @@ def test_many_classes_make_no_huge_page(tmp_path: Path) -> None:
     assert "The 60 of 300 classes with the lowest F1." in text
 
 
-def test_an_audit_is_shown_whatever_it_found(tmp_path: Path) -> None:
+def test_an_audit_is_shown_its_serious_findings_at_the_top(tmp_path: Path) -> None:
     folder = make.run(tmp_path / "run", *make.two_classes(8, 2))
     assert 'id="audit"' not in page_of(folder)
-    audit = {
-        "temperature": 1.25,
-        "slices": {"column": "site", "rows": [{"site": "north", "accuracy": {"value": 0.9, "low": 0.8, "high": 0.95}}]},
-        "suspected": [{"id": "7.jpg", "label": "ants"}] * 100,
+    gap = {"worst": "south", "best": "north", "value": 0.3, "low": 0.2, "high": 0.4, "p": 0.001, "adjusted_p": 0.002}
+    scratch = {"scratch": {"value": 0.1, "low": 0.0, "high": 0.2}}
+    rows = [{"slice": name, "value": 0.9, "low": 0.8, "high": 0.95, "examples": 1234} for name in ("north", "south")]
+    findings = [
+        {"section": "slices", "level": "serious", "size": 0.2, "text": "south does worse"},
+        {"section": "labels", "level": "notable", "size": 0.02, "text": "some labels may be wrong"},
+    ]
+    sections = {
+        "slices": {"measure": "accuracy", "columns": {"site": {"slices": rows, "gap": gap, "scratch": scratch}}},
+        "calibration": {"bins": [{"low": 0.0}], "temperature": {"value": 1.25, "why": None}},
+        "labels": {"suspects": [{"id": f"{number}.jpg", "label": "ants"} for number in range(100)]},
+        "strange": [1, [2], {"a": {"b": 3}}, None],
     }
+    audit = {"schema": 1, "findings": findings, "sections": sections, "skipped": {"cues": "texts have no corners"}}
     (folder / "audit.json").write_text(json.dumps(audit))
     text = page_of(folder)
-    for part in ("1.250", "north", "0.900 (0.800–0.950)", "slices: rows", "suspected (the first 40 of 100)"):
+    top = text[: text.index("<nav")]
+    assert "Audit, slices: south does worse" in top
+    assert "some labels may be wrong" not in top
+    assert "some labels may be wrong" in text
+    assert "cues: not asked; texts have no corners" in text
+    assert "site: south does worse than north by 0.300 (0.200–0.400), p 0.002; from scratch the gap is 0.100" in text
+    for part in ("1,234", "0.800–0.950", "1.250", "labels: suspects (the first 40 of 100)", "39.jpg"):
         assert part in text
+    assert "40.jpg" not in text
+    (folder / "audit.json").write_text("[]")
+    assert 'id="audit"' not in page_of(folder)
 
 
 def test_the_reliability_diagram_has_the_bins_of_the_calibration_error() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tfl.bootstrap import with_intervals
-from tfl.reporting import figures, transfer
+from tfl.reporting import audited, figures, transfer
 from tfl.reporting.evidence import Evidence
 from tfl.reporting.section import Answer
 from tfl.run import CONFIG
@@ -139,4 +139,4 @@ def _rows(run: Evidence, metric: dict[str, Any], reference: Baseline | None) -> 
 
 
 def _warned(run: Evidence) -> tuple[str, ...]:
-    return tuple(f"{line[0].upper()}{line[1:]}." for line in warned(run.report))
+    return (*(f"{line[0].upper()}{line[1:]}." for line in warned(run.report)), *audited.serious(run))
