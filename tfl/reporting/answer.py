@@ -44,7 +44,7 @@ def answer(run: Evidence) -> Answer:
         found,
         figure=number(metric["value"]),
         figure_told=told,
-        about=_against(reference) if reference else (),
+        about=(*(_against(reference) if reference else ()), *_compared(run)),
         picture=figures.standing(_rows(run, metric, reference), HEADLINES[run.headline]),
         warnings=_warned(run),
     )
@@ -125,13 +125,21 @@ def _against(reference: Baseline) -> tuple[str, ...]:
     return told, f"These examples do not show that the model is better than that: {gap}."
 
 
+def _compared(run: Evidence) -> tuple[str, ...]:
+    """What the picture calls compared."""
+    if run.comparison is None:
+        return ()
+    return (
+        "In the picture, what was compared are means over the comparison's seeds; its trainings have a budget of their own.",
+    )
+
+
 def _rows(run: Evidence, metric: dict[str, Any], reference: Baseline | None) -> list[figures.Standing]:
     """The run, what it stands against, and what a comparison reached."""
     rows = [figures.Standing("this run", metric["value"], metric["low"], metric["high"], own=True)]
     if run.comparison is not None and run.headline == "accuracy":
         for method, end in transfer.reached(run.comparison[1]):
-            title = "from scratch*" if method == "scratch" else f"{method}*"
-            rows.append(figures.Standing(title, end["value"], end["low"], end["high"]))
+            rows.append(figures.Standing(f"{method}, compared", end["value"], end["low"], end["high"]))
     if reference is not None:
         name = "median" if run.kind == "regression" else "majority class"
         rows.append(figures.Standing(name, reference.value, None, None))

@@ -75,7 +75,7 @@ def _curve(phases: Sequence[Any], metric: str) -> Picture:
             if start:
                 axes.axvline(start + 0.5, color=palette.muted, linewidth=0.7, linestyle=":")
             place = start + phase.kept_epoch
-            kept = epochs[place - 1].get(f"val_{metric}") if 0 < place <= len(epochs) else None
+            kept = epochs[place - 1].get(f"val_{metric}") if start < place <= len(epochs) else None
             if kept is not None:
                 ring = {"color": palette.series[1], "markersize": 7, "fillstyle": "none"}
                 axes.plot([place], [kept], "o", label=None if start else "kept", **ring)

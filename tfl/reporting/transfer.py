@@ -42,10 +42,15 @@ def sentence(effect: Mapping[str, Any]) -> str:
     """A difference in a sentence: what is reached, against what, and how sure that is."""
     low, high = effect["decided"]
     return (
-        f"{effect['method']}, {labels_in_words(effect['labels'])}: {MEASURES.get(effect['measure'], effect['measure'])} "
+        f"{named(effect['method'])}, {labels_in_words(effect['labels'])}: {MEASURES.get(effect['measure'], effect['measure'])} "
         f"{effect['transfer']:.3f}, against {effect['scratch']:.3f} from scratch: {effect['value']:+.3f} "
         f"(interval {low:+.3f} to {high:+.3f})."
     )
+
+
+def named(method: str) -> str:
+    """A method as a reader of the page knows it."""
+    return "The config's phases" if method == "config" else method
 
 
 def basis(comparison: Mapping[str, Any]) -> str:
