@@ -177,7 +177,7 @@ def warned(report: Report) -> Iterator[str]:
     unreadable = [f"{bad['id']}: {bad['reason']}" for bad in report.data.get("unreadable", ())]
     if unreadable:
         yield f"{len(unreadable):,} unreadable skipped: {_some(unreadable)}"
-    if report.backbone.get("missing"):
+    if report.backbone.get("missing") and report.config.get("backbone", {}).get("weights") != "none":
         yield f"layers without loaded weights: {_some(report.backbone['missing'])}"
 
 
