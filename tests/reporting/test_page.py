@@ -244,7 +244,7 @@ def test_the_reliability_diagram_has_the_bins_of_the_calibration_error() -> None
     picture = figures.reliability(confidence, np.array([True, False, True, True]))
     from matplotlib.figure import Figure
 
-    axes = Figure().add_subplot()
+    axes = Figure(layout="constrained").add_subplot()
     picture.draw(axes, ink.FILE)
     np.testing.assert_allclose(axes.collections[-1].get_offsets(), [[0.63, 0.5], [0.97, 1.0]])
     spreads = [segment[:, 1] for segment in axes.collections[0].get_segments()]

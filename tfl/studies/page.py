@@ -79,7 +79,8 @@ def _counts(found: Found) -> dict[Any, float]:
 
 def _about(found: Found) -> Iterator[str]:
     primary = sum(one["primary"] for one in found["effects"])
-    yield f"{corrected(primary, len(found['effects']) - primary)}.".capitalize()
+    order = corrected(primary, len(found["effects"]) - primary)
+    yield f"{order[0].upper()}{order[1:]}."
     rate = next(one["phases"][0]["learning_rate"] for one in found["trials"] if one["method"] == SCRATCH)
     yield f"From scratch: {METHODS[SCRATCH]}; learning rate {rate:g}, augmented as the others."
 
@@ -99,11 +100,13 @@ def _sections(found: Found) -> list[Any]:
     )
     reached = f"Means over seeds; start, area and best are of the validation split, levels are reached after so many {over}."
     return [
-        Section(name="labels", title="What it saves in labels", sentences=needs),
-        Section(name="curves", title="Learning curves", sentences=("Means over seeds.",), pictures=pictures),
-        Section(name="differences", title="Every comparison", sentences=(told,), tables=(_differences(found),)),
-        Section(name="course", title="Start, slope, end and cost", sentences=(reached,), tables=(_courses(found, over),)),
-        Section(name="methods", title="What was compared", tables=(recipes,)),
+        Section(name="labels", title="What it saves in labels", sentences=needs, wide=True),
+        Section(name="curves", title="Learning curves", sentences=("Means over seeds.",), pictures=pictures, wide=True),
+        Section(name="differences", title="Every comparison", sentences=(told,), tables=(_differences(found),), wide=True),
+        Section(
+            name="course", title="Start, slope, end and cost", sentences=(reached,), tables=(_courses(found, over),), wide=True
+        ),
+        Section(name="methods", title="What was compared", tables=(recipes,), wide=True),
         Section(name="config", title="Config", listing=config, folded=True),
     ]
 

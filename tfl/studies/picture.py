@@ -49,19 +49,21 @@ def against_labels(means: Sequence[Mapping[str, Any]], counts: Mapping[Any, floa
         axes.set_xticks(list(counts.values()), [_tick(labels, count) for labels, count in counts.items()])
         axes.minorticks_off()
         axes.set_xlabel("labels a class")
-        axes.set_ylabel(f"test accuracy, {seeds} seeds, 95 % intervals")
+        axes.set_ylabel(f"test accuracy ({seeds} seeds, 95 %)")
         axes.grid()
-        axes.legend(loc="best")
+        above(axes, 4)
 
     told = "test accuracy of each method against labels a class, with 95 % intervals"
-    return Picture(name=NAME, told=told, draw=plot, width=4.6, height=3.3)
+    return Picture(name=NAME, told=told, draw=plot, width=3.8, height=2.9)
 
 
 def learning(trials: Sequence[Mapping[str, Any]], labels: Any, over: str) -> Picture:
     """Validation accuracy in the course of training with so many `labels`, the mean over seeds. `trials`: of compare.json;
     `over`: updates or seconds.
     """
+    from tfl.reporting.figures import above
     from tfl.reporting.ink import Picture
+    from tfl.reporting.transfer import labels_in_words
 
     own = [one for one in trials if one["labels"] == labels]
     methods = list(dict.fromkeys(one["method"] for one in own))
@@ -73,14 +75,13 @@ def learning(trials: Sequence[Mapping[str, Any]], labels: Any, over: str) -> Pic
             places = places[places <= min(curve[over][-1] for curve in curves)]
             mean = np.mean([np.interp(places, curve[over], curve["accuracy"]) for curve in curves], axis=0)
             axes.plot(places, mean, label=method, color=color(palette, methods, method))
-        axes.set_title("all labels" if labels == "all" else f"{labels} labels a class")
-        axes.set_xlabel(over)
+        axes.set_xlabel(f"{over}, with {labels_in_words(labels)}")
         axes.set_ylabel("validation accuracy")
         axes.grid()
-        axes.legend(loc="best")
+        above(axes, 4)
 
     told = f"validation accuracy by {over} with {labels} labels a class"
-    return Picture(name=f"learning-{labels}", told=told, draw=plot, width=3.9, height=2.6)
+    return Picture(name=f"learning-{labels}", told=told, draw=plot, height=2.4)
 
 
 def color(palette: Palette, methods: Sequence[str], method: str) -> str:
