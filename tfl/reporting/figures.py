@@ -94,7 +94,7 @@ def _curve(phases: Sequence[Any], metric: str) -> Picture:
         axes.set_xlabel("epoch")
         axes.set_ylabel("mean absolute error" if metric == "mae" else metric)
         axes.grid()
-        above(axes)
+        legend(axes)
 
     return Picture(name=f"curve-{metric}", told=f"{metric} of training and validation by epoch", draw=draw)
 
@@ -116,7 +116,7 @@ def together(runs: Sequence[tuple[str, Sequence[Any]]]) -> Picture | None:
         axes.set_ylabel(f"validation {common[0].removeprefix('val_')}")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid()
-        above(axes)
+        legend(axes)
 
     return Picture(name="curves", told=f"{common[0].removeprefix('val_')} on the validation split by epoch", draw=draw)
 
@@ -175,7 +175,7 @@ def reliability(confidence: np.ndarray, right: np.ndarray) -> Picture:
         axes.set_xlabel("confidence")
         axes.set_ylabel("share that is right")
         axes.grid()
-        above(axes)
+        legend(axes)
 
     return Picture(name="reliability", told="share of right predictions by their confidence", draw=draw)
 
@@ -212,7 +212,7 @@ def cost(seconds: Mapping[str, float]) -> Picture:
     return Picture(name="cost", told="wall time by stage", draw=draw, height=0.62 + 0.26 * len(seconds))
 
 
-def above(axes: Any, columns: int = 3) -> None:
+def legend(axes: Any, columns: int = 3) -> None:
     """A legend above the axes, where it covers nothing."""
     style = {"columnspacing": 1.2, "handletextpad": 0.5, "handlelength": 1.6, "borderaxespad": 0.2}
     axes.figure.legend(loc="outside upper left", ncols=columns, **style)

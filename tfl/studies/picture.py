@@ -51,7 +51,7 @@ def against_labels(means: Sequence[Mapping[str, Any]], counts: Mapping[Any, floa
         axes.set_xlabel("labels a class")
         axes.set_ylabel(f"test accuracy ({seeds} seeds, 95 %)")
         axes.grid()
-        above(axes, 4)
+        legend(axes, 4)
 
     told = "test accuracy of each method against labels a class, with 95 % intervals"
     return Picture(name=NAME, told=told, draw=plot, width=3.8, height=2.9)
@@ -61,7 +61,7 @@ def learning(trials: Sequence[Mapping[str, Any]], labels: Any, over: str) -> Pic
     """Validation accuracy in the course of training with so many `labels`, the mean over seeds. `trials`: of compare.json;
     `over`: updates or seconds.
     """
-    from tfl.reporting.figures import above
+    from tfl.reporting.figures import legend
     from tfl.reporting.ink import Picture
     from tfl.reporting.transfer import labels_in_words
 
@@ -78,7 +78,7 @@ def learning(trials: Sequence[Mapping[str, Any]], labels: Any, over: str) -> Pic
         axes.set_xlabel(f"{over}, with {labels_in_words(labels)}")
         axes.set_ylabel("validation accuracy")
         axes.grid()
-        above(axes, 4)
+        legend(axes, 4)
 
     told = f"validation accuracy by {over} with {labels} labels a class"
     return Picture(name=f"learning-{labels}", told=told, draw=plot, height=2.4)
