@@ -169,7 +169,7 @@ def reliability(confidence: np.ndarray, right: np.ndarray) -> Picture:
         axes.plot([0, 1], [0, 1], color=palette.muted, linewidth=0.8, linestyle="--", label="as sure as right")
         axes.errorbar(said, held, yerr=[held - low, high - held], fmt="none", ecolor=palette.series[0], elinewidth=1, alpha=0.6)
         sizes = 14 + 120 * count[there] / count.max()
-        axes.scatter(said, held, s=sizes, color=palette.series[0], linewidths=0, label="this model, 95 %")
+        axes.scatter(said, held, s=sizes, color=palette.series[0], linewidths=0, label="this model, 95 %", clip_on=False)
         axes.set_xlim(min(0.5, float(said.min()) - 0.03), 1.02)
         axes.set_ylim(-0.03, 1.03)
         axes.set_xlabel("confidence")

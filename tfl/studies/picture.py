@@ -32,6 +32,7 @@ def draw(trials: Trials, folder: Path) -> list[Path]:
 
 def against_labels(means: Sequence[Mapping[str, Any]], counts: Mapping[Any, float], seeds: int) -> Picture:
     """Test accuracy against labels. `means`: of each method and count, as compare.json has them; `counts`: labels a class."""
+    from tfl.reporting.figures import legend
     from tfl.reporting.ink import Picture
 
     methods = list(dict.fromkeys(one["method"] for one in means))
