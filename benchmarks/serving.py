@@ -83,14 +83,14 @@ def load(port: int, body: bytes, clients: int, seconds: float) -> dict[str, Any]
     return {"rate": len(took) / seconds, "p50": p50, "p99": p99, "failed": len(failed)}
 
 
-def served(folder: Path, batch: int, body: bytes, clients: int, seconds: float) -> dict[str, Any]:
+def served(folder: Path, batch: int, body: Path, clients: int, seconds: float) -> dict[str, Any]:
     command = [sys.executable, "-m", "tfl", "serve", str(folder), "--port", "0", "--batch", str(batch)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         line = next(line for line in process.stdout or () if line.startswith("http://"))
         port = int(line.split("/")[2].split(":")[1])
-        load(port, body, clients, min(seconds, 5))  # the first of each batch size is slow
-        arguments = {"port": port, "body": body.decode(), "clients": clients, "seconds": seconds}
+        load(port, body.read_bytes(), clients, min(seconds, 5))  # the first of each batch size is slow
+        arguments = {"port": port, "body": str(body), "clients": clients, "seconds": seconds}
         return measure.apart(__file__, **arguments)
     finally:
         process.terminate()
@@ -119,14 +119,15 @@ def main() -> None:
     given = parser.parse_args()
     if given.part:
         arguments = json.loads(given.part)
-        print(json.dumps(load(**{**arguments, "body": arguments["body"].encode()})))
+        print(json.dumps(load(**{**arguments, "body": Path(arguments["body"]).read_bytes()})))
         return
     lines = []
     for name in given.models:
         with tempfile.TemporaryDirectory() as place:
             folder = exported(name, Path(place))
             as_json, inputs = row(name, folder)
-            body = json.dumps({"instances": [as_json]}).encode()
+            body = Path(place) / "body.json"  # a file: an image is too long for a command line
+            body.write_text(json.dumps({"instances": [as_json]}), encoding="utf-8")
             alone = bare(folder, inputs, min(given.seconds, 10))
             found = {batch: served(folder, batch, body, given.clients, given.seconds) for batch in (32, 1)}
             for batch, one in found.items():

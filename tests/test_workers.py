@@ -30,6 +30,10 @@ jobs, devices, weights = json.loads(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 if devices > 1:
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * devices)
+    from tensorflow.python.distribute import collective_all_reduce_strategy as own
+    def each(self, resolver, worker):  # TensorFlow takes every GPU of a worker, but one CPU: these stand for GPUs
+        return tuple(f"{worker}/device:CPU:{number}" for number in range(devices)), "CPU"
+    own.CollectiveAllReduceExtended._initialize_local_devices = each
 import tfl
 from tfl.methods.session import Session
 finish = Session.finish
@@ -44,6 +48,7 @@ for job in jobs:
     print("replicas", run.report.hardware["replicas"])
 """
 SGD: dict[str, Any] = {"optimizer": "sgd", "learning_rate": 1e-2, "epochs": 1}
+SMALL = {"name": "mobilenet_0.25", "weights": "none", "image_size": 32}
 
 
 def start(code: str, arguments: Sequence[str], cluster: Sequence[int] = (), index: int = 0) -> subprocess.Popen[str]:
@@ -129,12 +134,16 @@ def test_two_workers_end_with_the_same_weights_as_one(kind: str, photos: Path, c
     assert all(min(parts) > 0 for parts in zip(*computed, strict=True) if sum(parts)), "each computes its part"
 
 
-def test_two_devices_end_with_the_same_weights_as_one(calls: Path, bert: Path, tmp_path: Path) -> None:
-    job = texts(calls, bert)
+@pytest.mark.parametrize("kind", ["images", "texts"])
+def test_so_do_two_devices_and_two_workers_of_two(kind: str, photos: Path, calls: Path, bert: Path, tmp_path: Path) -> None:
+    phases = [{"trainable": what, "epochs": 1, **SGD} for what in ("head", {"last": 2}, "all")]
+    job = images(photos, backbone=SMALL, phases=phases) if kind == "images" else texts(calls, bert)
     (alone,), _ = trained(job, tmp_path)
-    (mirrored,), _ = trained(job, tmp_path, devices=2)
-    assert difference(alone, mirrored) < 1e-5
-    covers_every_example_once(tmp_path / "1x2")
+    for workers in (1, 2):
+        found, _ = trained(job, tmp_path, workers=workers, devices=2)
+        assert difference(found[0], found[-1]) == 0
+        assert difference(alone, found[0]) < 1e-5
+        covers_every_example_once(tmp_path / f"{workers}x2")
 
 
 def test_adam_takes_two_workers_as_far_as_one_but_for_rounding(calls: Path, bert: Path, tmp_path: Path) -> None:
@@ -149,7 +158,7 @@ def test_adam_takes_two_workers_as_far_as_one_but_for_rounding(calls: Path, bert
 def test_dropout_differs_by_replica_and_weights_do_not(photos: Path, tmp_path: Path) -> None:
     phase = {"trainable": {"last": 2}, "epochs": 2, "batch_norm": "train"}
     job = images(photos, task={"dropout": 0.5}, phases=[phase], data={"batch_size": 8})
-    job["backbone"] = {"name": "mobilenet_0.25", "weights": "none", "image_size": 32}
+    job["backbone"] = SMALL
     (alone,), _ = trained(job, tmp_path)
     both, _ = trained(job, tmp_path, workers=2)
     assert difference(*both) == 0
