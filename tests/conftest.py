@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,6 +33,17 @@ WORDS = [
     "saw",
     "that",
 ]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_pages() -> Iterator[Any]:
+    """Runs leave no page, which would take longer than many of them; tests/reporting makes the pages. Gives what makes them."""
+    from tfl import reporting
+
+    attempt = reporting.attempt
+    reporting.attempt = lambda *_: None
+    yield attempt
+    reporting.attempt = attempt
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ LAYERS = (
     ("jobs", "launch", "parser", "predictions"),
     ("studies",),
     ("methods",),
+    ("reporting",),
     ("run",),
     ("serving",),
     ("training",),

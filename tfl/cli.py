@@ -73,11 +73,14 @@ def _train(arguments: argparse.Namespace) -> int:
     from tfl import distribute
     from tfl.methods import METHODS
     from tfl.report import summary
+    from tfl.reporting import PAGE
     from tfl.terminal import console
 
     run = METHODS[config.method].run(config, out)
     console().print(summary(run.report))
     print(f"run: {run.directory}")
+    if (page := run.directory / PAGE).is_file():
+        print(f"page: {page}")
     if export is not None and distribute.workers(distribute.strategy(config.distribute)).is_chief:
         print(f"export: {run.export(export)}")
     return 130 if any(phase.stopped == "interrupted" for phase in run.report.phases) else 0
@@ -223,6 +226,7 @@ CALLS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "check": questions.check,
     "sweep": questions.sweep,
     "compare": questions.compare,
+    "report": questions.report,
     "evaluate": _evaluate,
     "predict": _predict,
     "export": _export,

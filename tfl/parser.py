@@ -84,6 +84,11 @@ def _use(commands: Any) -> None:
     evaluate.add_argument("--text", metavar="COLUMN", help="column of texts in SOURCE (default: the run's)")
     evaluate.add_argument("--text-pair", metavar="COLUMN", help="column of second texts, for a run that reads pairs")
 
+    report = _command(commands, "report", "what runs came to: a page of one, or several beside one another")
+    report.add_argument("runs", nargs="+", metavar="RUN", help="directories of runs, or of one comparison")
+    report.add_argument("--out", metavar="PAGE", help="the page (default: RUN/report.html; of several runs: none)")
+    report.add_argument("--plots", metavar="DIR", help="also the pictures, each as PNG and SVG, into DIR")
+
     predict = _command(commands, "predict", "predict images, texts or the rows of tables")
     predict.add_argument("run", metavar="RUN")
     predict.add_argument(

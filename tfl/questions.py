@@ -1,9 +1,10 @@
-"""What the commands that ask something of methods do: `tfl check`, `tfl sweep`, `tfl compare`."""
+"""What the commands that ask something do: `tfl check`, `tfl sweep` and `tfl compare` of methods, `tfl report` of runs."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 
 def check(arguments: argparse.Namespace) -> None:
@@ -65,7 +66,9 @@ def compare(arguments: argparse.Namespace) -> int:
     if config.backbone.weights == "none":
         raise UserError("backbone.weights: none is what scratch has already; name the pre-trained weights to compare with it")
     check_folder("--out", arguments.out or "runs")
-    from tfl.studies import compare
+    from tfl import reporting
+    from tfl.run import REPORT
+    from tfl.studies import compare, page
     from tfl.studies.picture import draw
     from tfl.studies.told import told
     from tfl.terminal import console
@@ -75,7 +78,59 @@ def compare(arguments: argparse.Namespace) -> int:
         print(f"interrupted; the same command with --out {done.folder} goes on")
         return 130
     console().print(told(done))
-    files = draw(done.trials, done.folder)
-    print(f"picture: {files[0]}" if files else "no picture: pip install 'tfl[report]' brings Matplotlib")
+    if files := draw(done.trials, done.folder):
+        print(f"picture: {files[0]}")
     print(f"comparison: {done.folder / compare.RESULT}")
+    if written := reporting.attempt(done.folder, print, page.write):
+        print(f"page: {written}")
+    run = done.folder.parent
+    if (run / REPORT).is_file() and (written := reporting.attempt(run, print)):  # the run that this is about holds it
+        print(f"the page of the run, with this answer: {written}")
+    return 0
+
+
+def report(arguments: argparse.Namespace) -> int:
+    """Shows a run, a comparison, or several runs beside one another, and writes their page and pictures."""
+    from tfl import reporting
+    from tfl.config import UserError
+    from tfl.jobs import check_file, check_folder
+
+    folders = [Path(name) for name in arguments.runs]
+    plots, out = (Path(name) if name else None for name in (arguments.plots, arguments.out))
+    if out is not None:
+        check_file("--out", out)
+    if plots is not None:
+        check_folder("--plots", plots)
+    if len(folders) == 1:
+        return _report_one(folders[0], out, plots)
+    if plots is not None:
+        raise UserError("--plots: it goes with one run or comparison")
+    from tfl.reporting.several import Runs
+    from tfl.terminal import console, table
+
+    runs = Runs(folders)
+    console().print(table(*runs.table()))
+    print("", *runs.sentences(), sep="\n")
+    if out is not None:
+        print(f"page: {reporting.write_several(folders, out)}")
+    return 0
+
+
+def _report_one(folder: Path, out: Path | None, plots: Path | None) -> int:
+    from tfl import reporting
+    from tfl.reporting.evidence import COMPARISON, Evidence
+    from tfl.terminal import console, summary
+
+    if (folder / COMPARISON).is_file():
+        from tfl.studies import page
+
+        print(*page.said(folder), sep="\n")
+        if plots is not None:
+            print(*page.plots(folder, plots), sep="\n")
+        print(f"page: {page.write(folder, out)}")
+        return 0
+    console().print(summary(Evidence(folder).report))
+    if plots is not None:
+        print(*reporting.plots(folder, plots), sep="\n")
+    print(f"page: {reporting.write(folder, out)}")
     return 0

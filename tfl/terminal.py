@@ -59,10 +59,10 @@ def summary(report: Report, places: Mapping[str, str] | None = None) -> Renderab
     if report.folds:
         lines += [_text(line) for line in _folds(report.folds)] + [_text("")]
     lines += [_text(line) for line in _trained(report)]
-    lines += [_text(f"warning: {line}", "yellow") for line in _warnings(report)]
+    lines += [_text(f"warning: {line}", "yellow") for line in warned(report)]
     if report.seconds:
-        stages = ", ".join(f"{name} {_duration(seconds)}" for name, seconds in report.seconds.items())
-        lines.append(_text(f"time: {stages}; together {_duration(sum(report.seconds.values()))}"))
+        stages = ", ".join(f"{name} {duration(seconds)}" for name, seconds in report.seconds.items())
+        lines.append(_text(f"time: {stages}; together {duration(sum(report.seconds.values()))}"))
     lines += [_text(f"{name}: {place}") for name, place in (places or {}).items()]
     return Group(*lines)
 
@@ -76,26 +76,27 @@ def metrics_table(metrics: Mapping[str, Any], headline: bool = True) -> Renderab
     parts: list[Any] = [_text(_headline("", metrics), "bold")] if headline else []
     shown = next((name for name in HEADLINES if name in metrics), None)
     found = [(name, metrics[name]) for name in TITLES if name in metrics and name != shown]
-    rows = [(TITLES[name], _number(one["value"]), _interval(one)) for name, one in found]
+    rows = [(TITLES[name], number(one["value"]), interval(one)) for name, one in found]
     if rows:
         parts.append(_text(""))
-        parts.append(_table(("metric", "value", "95 % interval"), rows))
+        parts.append(table(("metric", "value", "95 % interval"), rows))
     classes = sorted(metrics.get("per_class", ()), key=lambda row: -1.0 if row["f1"] is None else row["f1"])
     if len(classes) > SHOWN:
         parts.append(_text(f"\nthe {SHOWN} of {len(classes)} classes with the lowest F1:"))
     else:
         classes = metrics.get("per_class", ())
     cells = [
-        (row["class"], f"{row['support']:,}", *(_number(row[key], 2) for key in ("precision", "recall", "f1")))
+        (row["class"], f"{row['support']:,}", *(number(row[key], 2) for key in ("precision", "recall", "f1")))
         for row in classes[:SHOWN]
     ]
     if cells:
         parts.append(_text(""))
-        parts.append(_table(("class", "examples", "precision", "recall", "F1"), cells))
+        parts.append(table(("class", "examples", "precision", "recall", "F1"), cells))
     return Group(*parts)
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> RenderableType:
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> RenderableType:
+    """A plain table: the first column to the left, numbers to the right."""
     from rich import box
     from rich.table import Table
 
@@ -121,13 +122,13 @@ def _headline(what: str, metrics: Mapping[str, Any]) -> str:
     if name is None:
         return f"{what} {examples}".strip()
     one = metrics[name]
-    return f"{what} {HEADLINES[name]} {_number(one['value'])} (95 % interval {_interval(one, 2)}, {examples})".strip()
+    return f"{what} {HEADLINES[name]} {number(one['value'])} (95 % interval {interval(one, 2)}, {examples})".strip()
 
 
 def _folds(folds: Mapping[str, Any]) -> Iterator[str]:
     for name, one in folds["metrics"].items():
         title = f"{len(one['values'])}-fold {TITLES.get(name, name)}"
-        yield f"{title}: mean {_number(one['mean'])} (95 % interval {_interval(one, 2)})"
+        yield f"{title}: mean {number(one['mean'])} (95 % interval {interval(one, 2)})"
 
 
 def _trained(report: Report) -> Iterator[str]:
@@ -140,27 +141,33 @@ def _trained(report: Report) -> Iterator[str]:
         last = len(phase.epochs)
         kept = "" if phase.kept_epoch == last else f", the weights of epoch {phase.kept_epoch} kept"
         ended = "" if phase.stopped == "completed" else f" ({phase.stopped})"
-        declared = phase.trainable
-        if isinstance(declared, Mapping):
-            declared = ", ".join(f"{key} {value}" for key, value in declared.items())
         epochs = f"{last} epoch{'' if last == 1 else 's'}{kept}{ended}"
-        yield f"phase {number}, {declared}: {epochs}, {_duration(phase.seconds)}"
+        yield f"phase {number}, {declared(phase.trainable)}: {epochs}, {duration(phase.seconds)}"
         total = phase.trainable_parameters + phase.frozen_parameters
         moved, still = phase.moved.changed, len(phase.moved.still)
-        yield f"  trained {phase.trainable_parameters:,} of {total:,} parameters: {_blocks(phase.blocks)}"
+        yield f"  trained {phase.trainable_parameters:,} of {total:,} parameters: {blocks_in_words(phase.blocks)}"
         frozen = f"all {phase.moved.frozen:,} frozen variables unchanged" if phase.moved.frozen else "none was frozen"
         yield f"  moved {moved:,} of {moved + still:,} trainable variables; {frozen}"
         waiting = f", {phase.waiting:.0%} of the time waiting for data" if (phase.waiting or 0) >= 0.05 else ""
         yield f"  {phase.examples_per_second or 0:,.0f} examples/s{waiting}"
 
 
-def _blocks(blocks: Sequence[str]) -> str:
+def declared(trainable: Any) -> str:
+    """What a phase declares trainable, from how a report has it: `head`, `last 2`."""
+    if isinstance(trainable, Mapping):
+        return ", ".join(f"{key} {value}" for key, value in trainable.items())
+    return str(trainable)
+
+
+def blocks_in_words(blocks: Sequence[str]) -> str:
+    """What trained: `head`, `head and conv5`, or how many blocks from where to where."""
     if len(blocks) > 3:
         return f"head and {len(blocks)} blocks, {blocks[0]} to {blocks[-1]}"
     return " and ".join(["head", ", ".join(blocks)]) if blocks else "head"
 
 
-def _warnings(report: Report) -> Iterator[str]:
+def warned(report: Report) -> Iterator[str]:
+    """What a reader of the result has to know of the run, a line each."""
     for number, phase in enumerate(report.phases, 1):
         if phase.moved.still:
             yield f"phase {number}: {_some(phase.moved.still)} declared trainable but did not move"
@@ -170,7 +177,7 @@ def _warnings(report: Report) -> Iterator[str]:
     unreadable = [f"{bad['id']}: {bad['reason']}" for bad in report.data.get("unreadable", ())]
     if unreadable:
         yield f"{len(unreadable):,} unreadable skipped: {_some(unreadable)}"
-    if report.backbone.get("missing"):
+    if report.backbone.get("missing") and report.config.get("backbone", {}).get("weights") != "none":
         yield f"layers without loaded weights: {_some(report.backbone['missing'])}"
 
 
@@ -178,7 +185,7 @@ def _some(items: Sequence[str], most: int = 3) -> str:
     return "; ".join(items[:most]) + (f"; … and {len(items) - most:,} more" if len(items) > most else "")
 
 
-def _number(value: float | None, digits: int = 3) -> str:
+def number(value: float | None, digits: int = 3) -> str:
     """To `digits` decimals; large and tiny ones to as many significant figures."""
     if value is None or not math.isfinite(value):
         return "–"
@@ -186,12 +193,14 @@ def _number(value: float | None, digits: int = 3) -> str:
     return f"{value:.{digits}f}" if fits else f"{value:.{digits + 1}g}"
 
 
-def _interval(one: Mapping[str, Any], digits: int = 3) -> str:
-    low, high = _number(one.get("low"), digits), _number(one.get("high"), digits)
+def interval(one: Mapping[str, Any], digits: int = 3) -> str:
+    """`0.82–0.92`, of a metric with `low` and `high`."""
+    low, high = number(one.get("low"), digits), number(one.get("high"), digits)
     return f"{low} to {high}" if low.startswith("-") or high.startswith("-") else f"{low}–{high}"
 
 
-def _duration(seconds: float | None) -> str:
+def duration(seconds: float | None) -> str:
+    """`8.4 s`, `1 min 31 s`, `2 h 05 min`."""
     if seconds is None:
         return "–"
     if seconds < 60:

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from tests import tiny
+from tests.reporting import make
 from tests.test_mistakes import hold
 from tests.test_mistakes import run as run_alone
-from tfl import backbones
+from tfl import backbones, reporting
 from tfl.cli import main
 from tfl.config import UserError
 from tfl.methods import finetune
@@ -170,7 +171,12 @@ def tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_a_comparison_that_is_broken_off_goes_on_and_comes_to_a_verdict(
-    photos: Path, tmp_path: Path, tiny_backbone: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    photos: Path,
+    tmp_path: Path,
+    tiny_backbone: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    no_pages: Any,
 ) -> None:
     real, started = finetune.train, []
 
@@ -184,6 +190,8 @@ def test_a_comparison_that_is_broken_off_goes_on_and_comes_to_a_verdict(
         return real(session, config, backbone, model, made, splits, *args, **more)
 
     monkeypatch.setattr(finetune, "train", interrupting)
+    monkeypatch.setattr(reporting, "attempt", no_pages)
+    make.run(tmp_path, *make.two_classes(8, 2))  # as where a run's page says: in the run's own directory
     words = ["compare", str(photos), "augment=null", *WORDS, "--out", str(tmp_path / "c")]
     assert main(words) == 130
     assert "goes on" in capsys.readouterr().out
@@ -196,9 +204,28 @@ def test_a_comparison_that_is_broken_off_goes_on_and_comes_to_a_verdict(
     assert shown.index("head made no difference that this data can show") < shown.index("primary end point:")
     assert "for what head has with 4 labels a class, scratch needs" in shown
     _holds_what_was_trained(tmp_path / "c", started)
+    _has_a_page(tmp_path / "c", capsys)
     assert {"none", "pretrained"} == set(tiny_backbone)
     assert main([*words, "--seeds", "3"]) == 2
     assert "holds a comparison with another seeds" in capsys.readouterr().err
+
+
+def _has_a_page(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (folder / "report.html").read_text()
+    assert "The transfer made no difference that this data can show." in text
+    assert "head, 4 labels a class: accuracy on the test split" in text
+    assert "2 paired seeds, 6 test examples, about 2 updates" in text
+    assert "not measured" in (folder.parent / "report.html").read_text(), "a run on other data has no answer by it"
+    assert main(["report", str(folder), "--plots", str(folder.parent / "plots")]) == 0
+    assert "The transfer made no difference" in capsys.readouterr().out
+    assert {file.name for file in (folder.parent / "plots").iterdir()} == {
+        f"{name}.{kind}" for name in ("compare", "learning-4") for kind in ("png", "svg")
+    }
+    whole = (folder / "compare.json").read_text()
+    (folder / "compare.json").write_text(json.dumps(json.loads(whole) | {"methods": ["scratch", "head"]}))
+    assert main(["report", str(folder)]) == 2
+    assert "trains nothing again" in capsys.readouterr().err
+    (folder / "compare.json").write_text(whole)
 
 
 def _holds_what_was_trained(folder: Path, started: list[Any]) -> None:
@@ -256,7 +283,7 @@ def test_phases_with_a_budget_in_seconds_have_no_end_of_their_own() -> None:
 
 
 def test_without_matplotlib_there_is_no_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tfl.studies.picture.find_spec", lambda name: None)
+    monkeypatch.setattr(reporting, "find_spec", lambda name: None)
     assert draw(synthetic(30), tmp_path) == []
     assert not list(tmp_path.iterdir())
 

@@ -7,7 +7,7 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +40,26 @@ def keep(examples: Examples, file: Path) -> None:
 def read(file: Path) -> Iterator[dict[str, Any]]:
     """The kept examples: dicts of `id` str, `label` [·] float32, and the bytes of what else there is."""
     for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator():
-        feature = tf.train.Example.FromString(record).features.feature
-        row: dict[str, Any] = {name: feature[name].bytes_list.value[0] for name in feature if name not in ("id", "label")}
-        row["id"] = feature["id"].bytes_list.value[0].decode()
-        if "label" in feature:
-            row["label"] = np.array(feature["label"].float_list.value, np.float32)
-        yield row
+        yield _row(record)
+
+
+def at(file: Path, places: Collection[int]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The kept examples at `places`, from 0, each with its place, in order; those behind the last are not read."""
+    if not places:
+        return
+    wanted = tf.constant(sorted(places), tf.int64)
+    records = tf.data.TFRecordDataset(str(file)).take(max(places) + 1).enumerate()
+    for place, record in records.filter(lambda place, _: tf.reduce_any(wanted == place)).as_numpy_iterator():
+        yield int(place), _row(record)
+
+
+def _row(record: bytes) -> dict[str, Any]:
+    feature = tf.train.Example.FromString(record).features.feature
+    row: dict[str, Any] = {name: feature[name].bytes_list.value[0] for name in feature if name not in ("id", "label")}
+    row["id"] = feature["id"].bytes_list.value[0].decode()
+    if "label" in feature:
+        row["label"] = np.array(feature["label"].float_list.value, np.float32)
+    return row
 
 
 def _bytes(value: bytes) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from tfl.data.splits import Splits
 from tfl.features import engine
 from tfl.features.extract import Extracted
 from tfl.phases import Phase
-from tfl.report import Moved, PhaseReport
+from tfl.report import Moved, PhaseReport, Report
 
 if TYPE_CHECKING:
     from tfl.training import Fit
@@ -77,6 +77,31 @@ def report_of(phase: Phase, backbone: Any, model: Any, fit: Fit, *, moved: Moved
         moved=moved,
         padding=stream.padding() if hasattr(stream, "padding") else None,
         features=dict(extracted.facts),
+    )
+
+
+def report_of_run(
+    config: Any,
+    splits: Splits,
+    backbone: Any,
+    phases: Sequence[PhaseReport],
+    results: dict[str, Any],
+    folds: dict[str, Any] | None,
+    seconds: dict[str, float],
+    strategy: Any,
+) -> Report:
+    """The record of a whole run, whose `results` are `{task: {split: metrics}}`."""
+    return Report(
+        method=config.method,
+        config=plain(config),
+        data=describe_data(splits),
+        backbone={"name": backbone.name, "parameters": int(backbone.model.count_params()), **plain(backbone.weights)},
+        phases=tuple(phases),
+        metrics=results,
+        folds=folds,
+        seconds=seconds,
+        versions=versions(),
+        hardware=hardware(strategy),
     )
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from tfl import distribute, evaluate, models, predict
+from tfl import distribute, evaluate, models, predict, reporting
 from tfl.checkpoint import Recorder, State
-from tfl.config import UserError, plain
+from tfl.config import UserError
 from tfl.cut import cut
 from tfl.data import kept
 from tfl.data.batches import Batches, stream_seed
@@ -25,10 +25,10 @@ from tfl.features.extract import Extracted, Extractor, Request
 from tfl.graphs import reordering
 from tfl.interrupt import Interrupt, Terminated
 from tfl.methods.course import Course, Part
-from tfl.methods.facts import describe_data, hardware, report_of, told_of_data, versions
+from tfl.methods.facts import report_of, report_of_run, told_of_data
 from tfl.methods.validation import validator
 from tfl.phases import Phase, in_words
-from tfl.report import PhaseReport, Report
+from tfl.report import PhaseReport
 from tfl.run import EXAMPLES, PREDICTIONS, Facts, Run, free_directory, load, save
 from tfl.tasks import Task
 
@@ -265,22 +265,7 @@ class Session:
         folds: dict[str, Any] | None,
     ) -> Run:
         """Writes the run and returns it; of several workers the chief writes, and the others read."""
-        report = Report(
-            method=config.method,
-            config=plain(config),
-            data=describe_data(splits),
-            backbone={
-                "name": backbone.name,
-                "parameters": int(backbone.model.count_params()),
-                **plain(backbone.weights),
-            },
-            phases=tuple(phases),
-            metrics=results,
-            folds=folds,
-            seconds=self.seconds,
-            versions=versions(),
-            hardware=hardware(self.strategy),
-        )
+        report = report_of_run(config, splits, backbone, phases, results, folds, self.seconds, self.strategy)
         if not self.workers.is_chief:
             self.workers.wait()
             return load(self.directory)
@@ -297,5 +282,6 @@ class Session:
         run = save(self.directory, config, model, backbone.preprocess, facts, report)
         if self.course.checkpoints is not None:
             self.course.checkpoints.clear()
+        reporting.attempt(self.directory, self.say)
         self.workers.wait()
         return run

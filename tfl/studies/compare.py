@@ -109,7 +109,7 @@ def _save(result: Comparison, about: dict[str, Any]) -> None:
         "trials": [plain(one) | {"shape": dataclasses.asdict(trials.shape(one))} for one in _in_order(trials, each)],
         "seeds": trials.seeds,
         "labels": list(plan.labels),
-        **{name: value for name, value in about.items() if name not in ("labels", "seeds")},
+        **{name: value for name, value in about.items() if name not in ("labels", "seeds", "methods")},
     }
     (result.folder / RESULT).write_text(json.dumps(shown, indent=1, default=str) + "\n", encoding="utf-8")
     rows = [_row(trials, one) for one in _in_order(trials, each)]

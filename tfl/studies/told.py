@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfl.studies import effects
@@ -28,7 +29,7 @@ def told(result: Comparison) -> Any:
         "",
         f"primary end point: {MEASURES[plan.measure]}, {_labels(plan.endpoint_labels)}; {plan.seeds} paired seeds, "
         f"{len(trials.right(SCRATCH, plan.labels[0])[0])} test examples; intervals over both",
-        _corrected(len(main), others),
+        corrected(len(main), others),
         f"{SCRATCH}: {METHODS[SCRATCH]}; learning rate {_rate(trials)}, augmented as the others",
         "",
     ]
@@ -45,7 +46,8 @@ def sentence(one: Effect) -> str:
     )
 
 
-def _corrected(primary: int, others: int) -> str:
+def corrected(primary: int, others: int) -> str:
+    """How the number of comparisons is taken into account."""
     order = "the primary one needs no correction" if primary == 1 else "the primary ones are tested in the order of --methods"
     return f"{order}; the {others} others are corrected for their number by Holm"
 
@@ -71,26 +73,30 @@ def _courses(trials: Trials) -> Any:
     for labels in trials.plan.labels:
         for method in trials.plan.methods:
             one = effects.means(trials, method, labels)
-            levels = [_level(level, one["reached"][f"{level:g}"], trials.plan.seeds) for level in LEVELS]
+            levels = [level(value, one["reached"][f"{value:g}"], trials.plan.seeds) for value in LEVELS]
             cost = [f"{one['updates']:,.0f}", f"{one['seconds']:,.1f}", f"{one['trained_parameters']:,.0f}"]
             table.add_row(str(labels), method, *(f"{one[name]:.3f}" for name in columns), " ".join(filter(None, levels)), *cost)
     return table
 
 
-def _level(level: float, found: dict[str, Any], seeds: int) -> str:
-    """`0.8:35`, or with how many of the seeds reached it: `0.9:120 (2/3)`."""
+def level(one: float, found: dict[str, Any], seeds: int) -> str:
+    """`0.8:35`, or with how many of the seeds reached it: `0.9:120 (2/3)`; "" where none did."""
     if not found["seeds"]:
         return ""
     of = "" if found["seeds"] == seeds else f"({found['seeds']}/{seeds})"
-    return f"{level:g}:{found['mean']:.0f}{of}"
+    return f"{one:g}:{found['mean']:.0f}{of}"
 
 
 def _efficiency(trials: Trials) -> list[str]:
+    return needed(effects.efficiency(trials), [trials.labels_a_class(labels) for labels in trials.plan.labels])
+
+
+def needed(found: Sequence[Mapping[str, Any]], counts: Sequence[float]) -> list[str]:
+    """Label efficiency in sentences; `counts`: the labels a class that were compared."""
     lines = []
-    for one in effects.efficiency(trials):
-        most = trials.labels_a_class(trials.plan.labels[-1])
-        needs = f"more than all {most:.0f}" if one["needs"] is None else f"about {one['needs']:.0f}"
-        if one["needs"] == min(map(trials.labels_a_class, trials.plan.labels)):
+    for one in found:
+        needs = f"more than all {counts[-1]:.0f}" if one["needs"] is None else f"about {one['needs']:.0f}"
+        if one["needs"] == min(counts):
             needs = f"{one['needs']:.0f} or fewer"
         shown = "" if one["more_than"] is None else f" (shown: more than {one['more_than']:.0f})"
         lines.append(f"for what {one['method']} has with {one['has']:.0f} labels a class, scratch needs {needs}{shown}")
