@@ -61,12 +61,14 @@ def _tpu() -> tf.distribute.Strategy:
     except Exception as error:  # TensorFlow has a kind of its own for each way in which there is none
         raise UserError(
             f"distribute: no TPU was found ({_first_line(error)}). The plain tensorflow package has no TPU operations: install "
-            f"tensorflow-tpu as docs/scaling.md says, and set TPU_NAME where the TPU is not this machine's own"
+            f"tensorflow-tpu and libtpu as docs/scaling.md says, and set TPU_NAME where the TPU is not this machine's own"
         ) from error
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    """The first line of what `error` says that is more than a heading, as TensorFlow sets above errors of graphs."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line and not line.endswith(":") and line[0] != "<"), type(error).__name__)[:200]
 
 
 def needs_static_shapes(made: tf.distribute.Strategy) -> bool:
