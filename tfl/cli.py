@@ -223,6 +223,8 @@ CALLS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "check": questions.check,
     "sweep": questions.sweep,
     "compare": questions.compare,
+    "select": questions.select,
+    "lr-find": questions.lr_find,
     "evaluate": _evaluate,
     "predict": _predict,
     "export": _export,
