@@ -79,6 +79,6 @@ def _config(one: Any, base: Mapping[str, Any]) -> Config:
         raise UserError(f"--backbones: {one!r} is not valid; NAME, NAME@WEIGHTS, or a mapping with the keys of backbone")
     rest = {key: value for key, value in base.items() if key not in ("name", "weights")}
     try:
-        return validate(Config, {**rest, **plain(dict(one))})  # type: ignore[no-any-return]
+        return validate(Config, {**rest, **plain(dict(one))})
     except UserError as error:
         raise UserError("\n".join(f"--backbones: {line}" for line in str(error).splitlines())) from error

@@ -181,8 +181,8 @@ def told(found: Found) -> Iterator[str]:
         return
     yield f"{name}: suggested learning rate {curve.suggested:.2g} (this job has {phase.learning_rate:g})"
     yield (
-        f"the loss falls most steeply at {curve.steepest:.2g} and is lowest at {curve.lowest:.2g}; suggested is the lower of the "
-        f"first and a tenth of the second"
+        f"the loss falls most steeply at {curve.steepest:.2g} and is lowest at {curve.lowest:.2g}; suggested is the lower of "
+        f"the first and a tenth of the second"
     )
     if curve.diverged:
         yield f"it diverges at {curve.rates[-1]:.2g}"

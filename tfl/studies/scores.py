@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -86,10 +87,10 @@ def nearest(features: np.ndarray, labels: np.ndarray, folds: Folds) -> np.ndarra
     )
 
 
-def _accuracies(make: object, features: np.ndarray, labels: np.ndarray, folds: Folds) -> np.ndarray:
+def _accuracies(make: Callable[[int], Any], features: np.ndarray, labels: np.ndarray, folds: Folds) -> np.ndarray:
     found = []
     for train, test in folds.each():
-        fitted = make(len(train)).fit(features[train], labels[train])  # type: ignore[operator]
+        fitted = make(len(train)).fit(features[train], labels[train])
         found.append(np.mean(fitted.predict(features[test]) == labels[test]))
     return np.array(found)
 
@@ -124,13 +125,16 @@ def _spectrum(f: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarra
     else:
         squares, vectors = linalg.eigh(f.T @ f)
         projected = (vectors.T @ (f.T @ targets)) ** 2 / np.maximum(squares, np.finfo(float).tiny)[:, None]
-    kept = squares > squares[-1] * 1e-12
+    kept = squares > max(float(squares[-1]), np.finfo(float).tiny) * 1e-12
     return squares[kept], projected[kept]
 
 
 def _evidence(squares: np.ndarray, projected: np.ndarray, rest: float, count: int) -> float:
     """The largest log evidence of one target, an example. `rest`: the squared part of it that no feature reaches."""
     from scipy import optimize
+
+    if not len(squares):  # no feature is anything but 0
+        return -float(np.log(2 * np.pi * rest / count) + 1) / 2
 
     def lost(log_ratio: float) -> float:
         ratio = np.exp(log_ratio)
@@ -157,12 +161,13 @@ def h_score(features: np.ndarray, labels: np.ndarray) -> float:
 
     f = np.asarray(features, np.float64)
     f = f - f.mean(axis=0)
+    if not f.any():
+        return 0.0
     shrinkage = float(ledoit_wolf_shrinkage(f, assume_centered=True))
     covariance = (1 - shrinkage) * (f.T @ f) / len(f)
     covariance.flat[:: len(covariance) + 1] += shrinkage * float((f**2).mean())
-    means = np.stack(
-        [f[labels == label].sum(axis=0) / np.sqrt(len(f) * np.sum(labels == label)) for label in np.unique(labels)]
-    )
+    classes = [f[labels == label] for label in np.unique(labels)]
+    means = np.stack([own.mean(axis=0) * np.sqrt(len(own) / len(f)) for own in classes])
     try:
         solved = linalg.solve(covariance, means.T, assume_a="pos")
     except linalg.LinAlgError:  # features that never change, and so many examples that nothing is shrunk

@@ -151,6 +151,8 @@ class Scorer:
         self._taken = _shares(both, plan.examples, config.seed)
         self.parts = {name: examples.take(self._taken[name]) for name, examples in both.items()}
         self.labels = np.concatenate([finetune.known(part.labels) for part in self.parts.values()])
+        if np.sum(np.bincount(self.labels) >= 2) < 2:
+            raise UserError("data: fewer than two classes have two examples to train on and to validate; add examples")
         groups = None
         if splits.groups is not None:
             groups = np.concatenate([splits.groups[name][self._taken[name]] for name in both])
