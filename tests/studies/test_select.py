@@ -21,7 +21,7 @@ from tfl.cli import main
 from tfl.config import UserError
 from tfl.methods.session import Session
 from tfl.studies import frozen
-from tfl.studies.candidates import candidates, defaults, label
+from tfl.studies.candidates import DEFAULTS, candidates, defaults, label
 from tfl.studies.frozen import Cost
 from tfl.studies.ranking import Candidate, Ranking, Scores, Weighed, ranked
 from tfl.studies.told_ranking import sentences
@@ -205,8 +205,9 @@ def test_at_most_so_many_examples_in_proportion_to_their_classes(tmp_path: Path,
 
 
 def test_defaults_that_cannot_be_loaded_are_left_out(
-    photos: Path, tmp_path: Path, loaded: list[Config], capsys: pytest.CaptureFixture[str]
+    photos: Path, tmp_path: Path, loaded: list[Config], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setitem(DEFAULTS, "image", ("densenet121", "resnet50"))
     assert main(["select", str(photos), "--out", str(tmp_path / "s")]) == 0
     assert "densenet121: left out; weights: no network" in capsys.readouterr().out
     found = json.loads((tmp_path / "s" / "select.json").read_text())
@@ -224,7 +225,7 @@ def test_one_that_is_interrupted_goes_on(
         signal.raise_signal(signal.SIGINT)
         return real(*args)
 
-    words = ["select", str(photos), "--backbones", "mobilenet_v2,resnet50@none", "--out", str(tmp_path / "s")]
+    words = ["select", str(photos), "--backbones", "mobilenet_v2", "--out", str(tmp_path / "s")]
     with monkeypatch.context() as patch:
         patch.setattr(frozen, "features", interrupting)
         assert main(words) == 130
