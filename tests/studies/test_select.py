@@ -40,7 +40,8 @@ def test_names_weights_and_keys_of_all(tmp_path: Path) -> None:
         ("resnet50", "none", 96),
         ("mobilenet_0.25", str(file), 96),
     ]
-    assert [label(one, found) for one in found] == ["mobilenet_v2", "resnet50 (random)", "mobilenet_0.25 (mine.weights.h5)"]
+    assert [label(one, found) for one in found] == ["mobilenet_v2", "resnet50 (random)", "mobilenet_0.25"]
+    assert label(found[2], [*found, Config(name="mobilenet_0.25")]) == "mobilenet_0.25 (mine.weights.h5)"
 
 
 def test_a_list_in_a_file_says_more_of_each(tmp_path: Path) -> None:

@@ -43,7 +43,8 @@ def defaults(modality: str, base: Config, named: bool) -> tuple[Config, ...]:
 
 def label(one: Config, among: Sequence[Config]) -> str:
     """What a candidate is called: its name, with as much more as tells it apart from the others."""
-    weights = {"pretrained": "", "imagenet": "", "none": "random"}.get(one.weights, Path(one.weights).name)
+    own = {other.weights for other in among if other.name == one.name} - {"none"}
+    weights = "random" if one.weights == "none" else Path(one.weights).name if len(own) > 1 else ""
     if any(other.weights != one.weights and Path(other.weights).name == weights for other in among):
         weights = one.weights
     parts = [weights] if weights else []

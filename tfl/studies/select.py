@@ -189,14 +189,18 @@ class Scorer:
         return dataclasses.replace(candidate, seconds=time.perf_counter() - began)
 
     def _scores(self, features: np.ndarray) -> Scores:
+        from threadpoolctl import threadpool_limits
+
         if not np.isfinite(features).all():
             raise UserError("its features are not finite numbers; other weights, or precision=float32")
-        return Scores(
-            probe=tuple(scores.probe(features, self.labels, self.folds).tolist()),
-            nearest=tuple(scores.nearest(features, self.labels, self.folds).tolist()),
-            log_me=scores.log_me(features, self.labels),
-            h_score=scores.h_score(features, self.labels),
-        )
+        # The matrices are small: on a machine that does something else too, threads wait for each other for most of the time.
+        with threadpool_limits(1):
+            return Scores(
+                probe=tuple(scores.probe(features, self.labels, self.folds).tolist()),
+                nearest=tuple(scores.nearest(features, self.labels, self.folds).tolist()),
+                log_me=scores.log_me(features, self.labels),
+                h_score=scores.h_score(features, self.labels),
+            )
 
     def _depths(
         self, backbone: backbones.Backbone, lower: Sequence[frozen.Place], found: Mapping[str, np.ndarray], top: Scores
