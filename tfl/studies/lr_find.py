@@ -178,6 +178,7 @@ def told(found: Found) -> Iterator[str]:
     name = f"phase {found.sought.phase}/{len(found.phases)}, {in_words(phase.trainable)}, {phase.optimizer}"
     if curve.suggested is None:
         yield f"{name}: no suggestion, the loss did not fall by more than its noise; try --steps {4 * found.sought.steps}"
+        yield f"(within the noise, it falls most steeply at {curve.steepest:.2g} and is lowest at {curve.lowest:.2g})"
         return
     yield f"{name}: suggested learning rate {curve.suggested:.2g} (this job has {phase.learning_rate:g})"
     yield (

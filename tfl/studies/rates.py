@@ -12,13 +12,13 @@ from tfl.config import UserError
 
 MEMORY = 0.9
 """Of the running mean by which divergence is seen while the test runs."""
-TIMES = 4.0
-"""A running mean so many times its lowest value, and above its first one, has diverged."""
+TIMES, OVER, FIRST = 4.0, 1.5, 10
+"""A running mean `TIMES` its lowest value, and `OVER` times the mean of the `FIRST` losses, has diverged."""
 WIDTH = 1 / 30
 """Standard deviation of the Gaussian that smooths the losses afterwards, as a part of the steps."""
 BEYOND = 7.0
-"""Standard errors of the smoothed loss by which it has to fall for a suggestion. The lowest of many lies low by chance alone: of
-300 simulated tests of nothing but noise, 4 % fell by so much."""
+"""Standard errors of the smoothed loss by which it has to fall for a suggestion. The lowest of many lies low by chance
+alone: of 300 simulated tests of nothing but noise, 4 % fell by so much."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ class Curve:
         from scipy import ndimage
 
         losses = np.array(self.losses)
-        limit = max(TIMES * float(np.min(losses)), 2 * losses[0])
+        limit = 2 * float(np.mean(losses[:FIRST]))
         return np.asarray(ndimage.gaussian_filter1d(np.minimum(losses, limit), self._width, mode="nearest"))
 
     @property
@@ -108,4 +108,4 @@ def has_diverged(losses: Sequence[float]) -> bool:
     for count, loss in enumerate(losses, start=1):
         mean = MEMORY * mean + (1 - MEMORY) * loss
         means.append(mean / (1 - MEMORY**count))
-    return means[-1] > max(TIMES * min(means), means[0])
+    return means[-1] > max(TIMES * min(means), OVER * float(np.mean(losses[:FIRST])))
