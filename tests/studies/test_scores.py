@@ -141,16 +141,15 @@ def test_the_probe_is_ridge_regression_with_the_penalty_of_the_least_leave_one_o
         assert found[place] == np.mean((fitted(x, y, chosen, z) > 0) == labels[test])
 
 
-def test_the_nearest_are_those_of_the_smallest_angle() -> None:
-    """Each of six directions has its five others as neighbours at most; long vectors are no farther away than short ones."""
-    angles = np.radians([0, 4, 8, 12, 90, 94, 98, 102, 3, 93])
-    labels = np.array([0, 0, 0, 0, 1, 1, 1, 1, 0, 1])
-    f = np.stack([np.cos(angles), np.sin(angles)], axis=1) * np.array([1, 50, 1, 9, 1, 7, 1, 30, 2, 2])[:, None]
-    folds = scores.Folds(number=(np.arange(10) >= 8).astype(int)[None])
-    train, test = next(iter(folds.each()))
-    assert (train.tolist(), test.tolist()) == ([8, 9], list(range(8)))
-    votes = scores.nearest(f, labels, folds)
-    assert votes[1] == 1, "five neighbours of eight, at least three of them at less than 15 degrees"
+def test_the_nearest_are_the_five_of_the_smallest_angles() -> None:
+    """Lengths do not count: every vector has another one."""
+    f, labels = data(60, 4, 2, apart=0.8)
+    f *= 10.0 ** (np.arange(60) % 4)[:, None]
+    folds = scores.folds_of(labels, 0, repeats=1)
+    unit = f / np.linalg.norm(f, axis=1, keepdims=True)
+    for found, (train, test) in zip(scores.nearest(f, labels, folds), folds.each(), strict=True):
+        near = train[np.argsort(-unit[test] @ unit[train].T, axis=1)[:, :5]]
+        assert found == np.mean((labels[near].mean(axis=1) > 0.5) == labels[test])
 
 
 def test_labels_of_a_test_part_shape_nothing() -> None:
