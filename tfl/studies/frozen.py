@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,7 +63,7 @@ def _pooled(tensor: Any, backbone: Backbone) -> Any:
 
 
 def features(
-    session: Session, backbone: Backbone, parts: Mapping[str, Examples], lower: Sequence[Place] = ()
+    session: Session, backbone: Backbone, parts: Sequence[Examples], lower: Sequence[Place] = ()
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """`{name: [N, D]}` of the examples of all `parts` one behind the other, and what the store says: at `TOP`, and at the
     places `lower`. What the store has is read.
@@ -73,10 +73,10 @@ def features(
     backbone.unfreeze("none")
     outputs = {TOP: backbone.outputs["features"], **{place.name: place.tensor for place in lower}}
     whole = cut(keras.Model(backbone.model.input, outputs))
-    streams = {name: session.batches(backbone, examples) for name, examples in parts.items()}
+    streams = {str(place): session.batches(backbone, examples) for place, examples in enumerate(parts)}
     extracted = session.extractor.extract(Request(cut=whole, blocks=backbone.blocks, streams=streams, backbone=backbone.name))
     forward = Forward(extracted.cut, session.strategy)
-    found = [forward(extracted.streams[name]) for name in parts]
+    found = [forward(extracted.streams[name]) for name in streams]
     return {name: np.concatenate([one[name] for one in found]) for name in outputs}, dict(extracted.facts)
 
 
@@ -92,10 +92,15 @@ class Cost:
 
 
 def cost_of(session: Session, backbone: Backbone, examples: Examples) -> Cost:
-    """The cost of `backbone` on the first of `examples`: the quickest of a few passes, since what disturbs only slows."""
-    few = examples.take(np.arange(min(ROWS, len(examples))))
-    batch = next(iter(session.batches(backbone, few).epoch()))
+    """The cost of `backbone` on inputs of the size of `examples`: the quickest of a few passes, since what disturbs only
+    slows.
+    """
     whole = cut(backbone.model)
+    if any(None in tensor.shape[1:] or tensor.dtype == "string" for tensor in whole.frozen.inputs):  # texts have a length
+        few = examples.take(np.arange(min(ROWS, len(examples))))
+        batch = next(iter(session.batches(backbone, few).epoch()))
+    else:
+        batch = {tensor.name: tf.zeros([ROWS, *tensor.shape[1:]], tensor.dtype) for tensor in whole.frozen.inputs}
     run = tf.function(whole.to_frontier, autograph=False)
     inputs, seconds = {name: batch[name] for name in whole.names}, []
     for _ in range(TIMED + 1):
@@ -106,5 +111,5 @@ def cost_of(session: Session, backbone: Backbone, examples: Examples) -> Cost:
     return Cost(
         parameters=sum(int(np.prod(variable.shape)) for variable in variables),
         megabytes=sum(variable.numpy().nbytes for variable in variables) / 1e6,
-        seconds=min(seconds[1:]) / len(few),
+        seconds=min(seconds[1:]) / int(next(iter(inputs.values())).shape[0]),
     )

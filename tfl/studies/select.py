@@ -18,7 +18,7 @@ from tfl import backbones
 from tfl import data as sources
 from tfl.backbones.config import Config as BackboneConfig
 from tfl.config import UserError, plain
-from tfl.data.examples import Examples
+from tfl.data.examples import Columns, Examples
 from tfl.data.splits import Splits, by_class
 from tfl.interrupt import Terminated
 from tfl.methods import finetune
@@ -148,14 +148,16 @@ class Scorer:
             raise UserError(f"data: labels are for {splits.kind}, but the scores are of classes: one label an example")
         self.session, self.config, self.plan, self._modality = session, config, plan, splits.modality
         both = {"train": splits.train, "validation": splits.validation}
-        self._taken = _shares(both, plan.examples, config.seed)
-        self.parts = {name: examples.take(self._taken[name]) for name, examples in both.items()}
-        self.labels = np.concatenate([finetune.known(part.labels) for part in self.parts.values()])
+        taken = _shares(both, plan.examples, config.seed)
+        self.parts = [examples.take(taken[name]) for name, examples in both.items()]
+        if all(isinstance(part, Columns) for part in self.parts):  # one pass is quicker to make than two
+            self.parts = [sources.concatenate(*self.parts)]
+        self.labels = np.concatenate([finetune.known(part.labels) for part in self.parts])
         if np.sum(np.bincount(self.labels) >= 2) < 2:
             raise UserError("data: fewer than two classes have two examples to train on and to validate; add examples")
         groups = None
         if splits.groups is not None:
-            groups = np.concatenate([splits.groups[name][self._taken[name]] for name in both])
+            groups = np.concatenate([splits.groups[name][taken[name]] for name in both])
         self.folds: Folds = scores.folds_of(self.labels, config.seed, groups)
 
     def score(self, one: BackboneConfig, name: str) -> Candidate | None:
@@ -168,11 +170,11 @@ class Scorer:
         check_modality(self._modality, one.name, backbone.modality)
         lower = frozen.places(backbone, self.plan.depths) if self.plan.depths else []
         # The session remembers the tokens of a text by the object that holds it, and each backbone has its own.
-        parts = {split: examples.take(np.arange(len(examples))) for split, examples in self.parts.items()}
+        parts = [part.take(np.arange(len(part))) for part in self.parts]
         found, facts = frozen.features(self.session, backbone, parts, lower)
         if self.session.interrupt.stopping:
             return None
-        cost = frozen.cost_of(self.session, backbone, parts["train"])
+        cost = frozen.cost_of(self.session, backbone, parts[0])
         top = self._scores(found[frozen.TOP])
         candidate = Candidate(
             label=name,
