@@ -107,6 +107,7 @@ def measured(name: str, given: argparse.Namespace) -> tuple[Any, ...]:
     clocks = [[run[clock] for run in runs] for clock in ("seconds", "processor")]
     rows = list(zip(labels, *scores.values(), after, *clocks, strict=True))
     measure.table(f"{name}, {given.size} px", header, rows)
+    print(f"selected in {np.mean([one['seconds'] for one in found]):.0f} s: {found[0]['recommended']}", flush=True)
     taus = [float(stats.kendalltau(own, after).statistic) for own in scores.values()]
     real = float(stats.kendalltau(scores["accuracy"][:4], after[:4]).statistic)
     last = min(scores["accuracy"][:4]) > max(scores["accuracy"][4:])
