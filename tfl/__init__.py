@@ -4,6 +4,8 @@
     run.metrics; run.predict(["a.jpg"]); run.export("exports/photos"); run.model
     run = tfl.load("runs/photos")
     backbone = tfl.load_backbone("resnet50", trainable=False)
+    tfl.select("photos/", backbones=["mobilenet_v2", "resnet50"]).recommended
+    tfl.lr_find("photos/", backbone="resnet50", phase=2).suggested
 
 Importing `tfl` is cheap: TensorFlow is imported when something needs it.
 """
@@ -14,7 +16,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tfl.config import UserError
 from tfl.phases import Last, Lora, Phase
@@ -22,6 +24,8 @@ from tfl.phases import Last, Lora, Phase
 if TYPE_CHECKING:
     from tfl.backbones import Backbone
     from tfl.run import Run
+    from tfl.studies.lr_find import Found
+    from tfl.studies.select import Selection
 
 __version__ = "0.1.0"
 
@@ -53,6 +57,51 @@ def finetune(
     return job(source, backbone=backbone, weights=weights, out=out, callbacks=callbacks, fields=fields)
 
 
+def select(
+    source: Any,
+    *,
+    backbones: Sequence[str | Mapping[str, Any]] | str | None = None,
+    out: str | Path | None = None,
+    examples: int = 2000,
+    depths: int = 0,
+    cost: Literal["seconds", "parameters"] = "seconds",
+    **fields: Any,
+) -> Selection:
+    """Ranks `backbones` (names, `NAME@WEIGHTS`, raw `backbone` configs; None: a few of the table) by their frozen features.
+
+    `source` and `fields` are those of `finetune`; keys of `backbone` among them hold for all candidates. `examples`: at most
+    so many, of the training and validation splits; `depths`: lower places to cut each backbone at; `cost`: what decides
+    among those that the data cannot tell apart. Raises `UserError` for what the user can put right.
+    """
+    from tfl.jobs import select as job
+
+    options = {"examples": examples, "depths": depths, "weighed": cost}
+    return job(source, backbones=backbones, out=out, options=options, fields=fields)
+
+
+def lr_find(
+    source: Any,
+    *,
+    backbone: str | Mapping[str, Any],
+    weights: str | None = None,
+    phase: int = 1,
+    steps: int = 100,
+    lowest: float = 1e-6,
+    highest: float = 1.0,
+    out: str | Path | None = None,
+    **fields: Any,
+) -> Found:
+    """The learning-rate range test of a `phase`, from 1 on: `steps` updates at rates from `lowest` to `highest`.
+
+    `source`, `backbone`, `weights` and `fields` are those of `finetune`. Nothing that was trained is kept. Raises `UserError`
+    for what the user can put right.
+    """
+    from tfl.jobs import lr_find as job
+
+    options = {"phase": phase, "steps": steps, "lowest": lowest, "highest": highest}
+    return job(source, backbone=backbone, weights=weights, out=out, options=options, fields=fields)
+
+
 def load(directory: str | Path) -> Run:
     """The finished run in `directory`. Raises `UserError` where there is none."""
     from tfl.run import load as load_run
@@ -67,4 +116,4 @@ def load_backbone(name: str, *, weights: str = "pretrained", trainable: Any = Tr
     return backbones.load(name, weights=weights, trainable=trainable, **fields)
 
 
-__all__ = ["Last", "Lora", "Phase", "UserError", "__version__", "finetune", "load", "load_backbone"]
+__all__ = ["Last", "Lora", "Phase", "UserError", "__version__", "finetune", "load", "load_backbone", "lr_find", "select"]

@@ -227,6 +227,8 @@ CALLS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "sweep": questions.sweep,
     "compare": questions.compare,
     "report": questions.report,
+    "select": questions.select,
+    "lr-find": questions.lr_find,
     "evaluate": _evaluate,
     "predict": _predict,
     "export": _export,

@@ -173,6 +173,24 @@ def listing(what: str) -> dict[str, str]:
     return backbones.presets() if what == "presets" else backbones.describe()
 
 
+def selection(raw: Mapping[str, Any], named: str | Sequence[Any] | None, options: Mapping[str, Any]) -> tuple[Any, Any]:
+    """The config and the plan of a selection among the backbones `named` (None: the defaults). Raises `UserError`.
+
+    `options`: fields of `tfl.studies.select.Plan`, None where they are left to its defaults. What `raw` says of `backbone`
+    holds for all of them but its name and weights.
+    """
+    from tfl.studies.candidates import DEFAULTS, candidates
+
+    base = raw.get("backbone") or {}
+    chosen = None if named is None else candidates(named, base if isinstance(base, Mapping) else {})
+    first = {"name": DEFAULTS["image"][0]} if chosen is None else configs.plain(chosen[0])
+    config = config_of({**raw, "backbone": {**first, **base} if isinstance(base, Mapping) else base})
+    from tfl.studies.select import Plan
+
+    given = {name: value for name, value in options.items() if value is not None}
+    return config, Plan(backbones=chosen, named="name" in base, **given)
+
+
 def finetune(
     source: Any,
     *,
@@ -185,6 +203,42 @@ def finetune(
     """`tfl.finetune`: a config from Python values, and its run."""
     from tfl.methods import METHODS
 
+    raw, given = _given(source, backbone, weights, fields)
+    check_folder("out", out or "runs")
+    return METHODS["finetune"].run(config_of(raw), out, source=given, callbacks=callbacks)
+
+
+def select(
+    source: Any, *, backbones: Sequence[Any] | str | None, out: str | Path | None, options: Mapping[str, Any], fields: Any
+) -> Any:
+    """`tfl.select`: a selection from Python values."""
+    raw, given = _given(source, fields.get("backbone"), None, fields)
+    config, plan = selection(raw, backbones, options)
+    check_folder("out", out or "runs")
+    from tfl.studies.select import select as run
+
+    return run(config, plan, out, source=given)
+
+
+def lr_find(
+    source: Any, *, backbone: str | Mapping[str, Any], weights: str | None, out: str | Path | None, options: Any, fields: Any
+) -> Any:
+    """`tfl.lr_find`: a range test from Python values; its picture is drawn where Matplotlib is there."""
+    raw, given = _given(source, backbone, weights, fields)
+    config = config_of(raw)
+    from tfl.studies.rates import Sought
+
+    sought = Sought(**options)
+    check_folder("out", out or "runs")
+    from tfl.studies import lr_find
+
+    found = lr_find.lr_find(config, sought, out, source=given)
+    lr_find.draw(found)
+    return found
+
+
+def _given(source: Any, backbone: Any, weights: str | None, fields: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
+    """The raw config of Python values, and the data where it is given in memory (else None)."""
     in_memory = not isinstance(source, (str, Path, Mapping))
     if in_memory:
         data = {"source": "memory"}
@@ -195,9 +249,8 @@ def finetune(
     if not isinstance(given, Mapping):
         raise UserError(f'data: {given!r} is not valid; it is a dict of fields such as data={{"label": "tone"}}')
     raw["data"] = {**data, **given}
-    check_folder("out", out or "runs")
-    raw["backbone"] = dict(backbone) if isinstance(backbone, Mapping) else {"name": backbone}
+    if backbone is not None:
+        raw["backbone"] = dict(backbone) if isinstance(backbone, Mapping) else {"name": backbone}
     if weights is not None:
         raw["backbone"]["weights"] = weights
-    config = config_of({"method": "finetune", **raw})
-    return METHODS["finetune"].run(config, out, source=source if in_memory else None, callbacks=callbacks)
+    return {"method": "finetune", **raw}, source if in_memory else None

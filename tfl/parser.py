@@ -14,6 +14,8 @@ def whole() -> argparse.ArgumentParser:
     _train(commands)
     _sweep(commands)
     _compare(commands)
+    _select(commands)
+    _lr_find(commands)
     _use(commands)
     _serve(commands)
     _cache(commands)
@@ -73,6 +75,33 @@ def _compare(commands: Any) -> None:
         "seed by seed the same. The verdict is by the intervals of the differences, over seeds and test examples. The same "
         "command on the same DIR goes on where it was interrupted."
     )
+
+
+def _select(commands: Any) -> None:
+    """To a backbone."""
+    select = _command(commands, "select", "which backbone fits the data, by what its frozen features tell, before training")
+    _add_job(select)
+    select.add_argument("--backbones", metavar="A,B@WEIGHTS,…", help="or a .yaml list of them (default: a few of the table)")
+    select.add_argument("--examples", type=int, metavar="N", help="of train and validation, at most (default: 2000)")
+    select.add_argument("--depths", type=int, metavar="N", help="also score N lower places to cut each at (default: 0)")
+    select.add_argument("--cost", metavar="WHAT", help="that decides between equals: seconds (the default) or parameters")
+    select.add_argument("--out", metavar="DIR", help="directory of the selection (default: a new one in runs/)")
+    select.epilog = (
+        "WEIGHTS are a file, a folder, a handle or none; keys such as backbone.image_size=128 hold for all. Ranked by a "
+        "cross-validated linear probe; of those that cannot be told from the best, the cheapest is recommended. The test "
+        "split is not touched."
+    )
+
+
+def _lr_find(commands: Any) -> None:
+    """To a learning rate."""
+    find = _command(commands, "lr-find", "the learning-rate range test of a phase: a suggestion and its picture")
+    _add_job(find)
+    find.add_argument("--phase", type=int, metavar="N", help="which, from 1 on; those before it are trained (default: 1)")
+    find.add_argument("--steps", type=int, metavar="N", help="updates from the lowest rate to the highest (default: 100)")
+    find.add_argument("--lowest", type=float, metavar="RATE", help="where it begins (default: 1e-6)")
+    find.add_argument("--highest", type=float, metavar="RATE", help="where it ends if nothing diverges (default: 1)")
+    find.add_argument("--out", metavar="DIR", help="directory for the picture and the numbers (default: a new one in runs/)")
 
 
 def _use(commands: Any) -> None:

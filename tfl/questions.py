@@ -1,4 +1,4 @@
-"""What the commands that ask something do: `tfl check`, `tfl sweep` and `tfl compare` of methods, `tfl report` of runs."""
+"""What the commands that ask something do: of methods `check`, `sweep`, `compare`, `select`, `lr-find`; of runs `report`."""
 
 from __future__ import annotations
 
@@ -133,4 +133,50 @@ def _report_one(folder: Path, out: Path | None, plots: Path | None) -> int:
     if plots is not None:
         print(*reporting.plots(folder, plots), sep="\n")
     print(f"page: {reporting.write(folder, out)}")
+    return 0
+
+
+def select(arguments: argparse.Namespace) -> int:
+    """Ranks backbones, and prints which one to take."""
+    from tfl.config import override
+    from tfl.jobs import check_folder, selection, typed
+
+    raw = override(*typed(arguments))
+    options = {"examples": arguments.examples, "depths": arguments.depths, "weighed": arguments.cost}
+    config, plan = selection(raw, arguments.backbones, options)
+    check_folder("--out", arguments.out or "runs")
+    from tfl.studies.select import RESULT
+    from tfl.studies.select import select as run
+    from tfl.studies.told_ranking import told
+    from tfl.terminal import console
+
+    done = run(config, plan, arguments.out)
+    if done.ranking is None:
+        print(f"interrupted; the same command with --out {done.folder} goes on")
+        return 130
+    console().print(told(done))
+    print(f"selection: {done.folder / RESULT}")
+    return 0
+
+
+def lr_find(arguments: argparse.Namespace) -> int:
+    """Tries rising learning rates, and prints which one to take."""
+    from tfl.jobs import check_folder, typed_config
+    from tfl.studies.rates import Sought
+
+    config = typed_config(arguments)
+    options = {name: getattr(arguments, name) for name in ("phase", "steps", "lowest", "highest")}
+    sought = Sought(**{name: value for name, value in options.items() if value is not None})
+    check_folder("--out", arguments.out or "runs")
+    from tfl.studies import lr_find
+
+    done = lr_find.lr_find(config, sought, arguments.out)
+    if done.curve is None:
+        print("interrupted; nothing was kept")
+        return 130
+    for line in lr_find.told(done):
+        print(line)
+    files = lr_find.draw(done)
+    print(f"picture: {files[0]}" if files else "no picture: pip install 'tfl[report]' brings Matplotlib")
+    print(f"learning rates: {done.folder / lr_find.RESULT}")
     return 0

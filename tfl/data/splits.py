@@ -101,7 +101,7 @@ def split(records: Records, config: DataConfig, seed: int = 0) -> Splits:
     _check_records(records, config)
     parts, groups = _cut_all(records, config, seed)
     if config.max_train is not None and config.max_train < len(parts["train"]):
-        chosen = _by_class(parts["train"], _strata(parts["train"], records.kind), config.max_train, seed, spare=False)
+        chosen = by_class(parts["train"], _strata(parts["train"], records.kind), config.max_train, seed, spare=False)
         parts["train"] = parts["train"].take(chosen)
         if groups:
             groups["train"] = groups["train"][chosen]
@@ -147,7 +147,7 @@ def _cut(
     """Positions that stay and positions that are cut, about `count` of them, both ascending."""
     strata = _strata(examples, kind)
     if groups is None:
-        cut = _by_class(examples, strata, max(1, count), seed, spare=True)
+        cut = by_class(examples, strata, max(1, count), seed, spare=True)
     else:
         cut = _by_group(examples, strata, groups, max(1, count), seed)
     if len(cut) == 0:
@@ -174,7 +174,7 @@ def _strata(examples: Examples, kind: Kind) -> np.ndarray:
     return np.searchsorted(np.quantile(labels, [0.25, 0.5, 0.75]), labels)
 
 
-def _by_class(examples: Examples, strata: np.ndarray, count: int, seed: Any, *, spare: bool) -> np.ndarray:
+def by_class(examples: Examples, strata: np.ndarray, count: int, seed: Any, *, spare: bool) -> np.ndarray:
     """About `count` positions, ascending, each class in proportion; with `spare`, no class is taken whole.
 
     Shares are rounded by largest remainder; among equal remainders the seed decides, so that rare classes take turns.
@@ -209,8 +209,8 @@ def _by_group(examples: Examples, strata: np.ndarray, groups: np.ndarray, count:
     held, chosen = np.zeros_like(totals), []
 
     def distance(counts: np.ndarray) -> float:
-        by_class = (((counts - target) / totals) ** 2).mean()
-        return float(by_class + ((counts.sum() - target.sum()) / totals.sum()) ** 2)
+        of_classes = (((counts - target) / totals) ** 2).mean()
+        return float(of_classes + ((counts.sum() - target.sum()) / totals.sum()) ** 2)
 
     for group in np.random.default_rng(seed).permutation(len(names)):
         more = held + table[group]
