@@ -56,12 +56,18 @@ def _built_in(subject: Subject, name: str) -> np.ndarray | None:
     if name == "class" and subject.kind == "classification":
         return np.array(subject.classes, object)[test.labels]
     if name == "folder" and subject.config["data"]["source"] == "folder":
-        parents = [PurePosixPath(one).parent.as_posix() for one in test.rows.ids]
-        return np.array(parents, object)
+        classes = [subject.classes[label] for label in test.labels]
+        return np.array([_below(name, own) for name, own in zip(test.rows.ids, classes, strict=True)], object)
     if name == "length" and subject.run.facts.modality == "text":
         words = [len(" ".join(texts).split()) for texts in zip(*subject.texts(test.rows).values(), strict=True)]
         return _values(pd.Series(words))
     return None
+
+
+def _below(name: str, own: str) -> str:
+    """The folders between that of the class and the file."""
+    parts = PurePosixPath(name).parts[:-1]
+    return "/".join(parts[parts.index(own) + 1 :]) if own in parts else ""
 
 
 def _values(column: Any) -> np.ndarray:
