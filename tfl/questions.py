@@ -87,7 +87,7 @@ def audit(arguments: argparse.Namespace) -> None:
 
     if arguments.limit is not None and arguments.limit < 1:
         raise UserError(f"--limit: {arguments.limit} is not valid; at least 1")
-    import tfl
+    from tfl.run import load
     from tfl.studies.audit import audit as audits
     from tfl.studies.audit.calibration import RESULT
     from tfl.studies.audit.told import told
@@ -95,8 +95,8 @@ def audit(arguments: argparse.Namespace) -> None:
 
     sections, slices = _listed(arguments.sections), _listed(arguments.slices)
     audits.check(sections)
-    run = tfl.load(arguments.run)
-    scratch = None if arguments.scratch is None else tfl.load(arguments.scratch)
+    run = load(arguments.run)
+    scratch = None if arguments.scratch is None else load(arguments.scratch)
     limit = {} if arguments.limit is None else {"limit": arguments.limit}
     done = audits.audit(run, audits.Options(sections=sections, slices=slices, scratch=scratch, ood=arguments.ood, **limit))
     console().print(told(done))

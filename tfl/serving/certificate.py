@@ -97,12 +97,11 @@ class Certificate:
         return "\n".join(lines)
 
 
-def gather(
-    folder: Path, run: Path, task: Task, tolerance: float, temperature: float | None = None, **details: Any
-) -> None:
+def gather(folder: Path, run: Path, task: Task, tolerance: float, temperature: float | None = None, **details: Any) -> None:
     """Puts what the certificate rests on into the version `folder`. Raises `UserError` where the run did not keep it.
 
-    With a `temperature`, what was evaluated is kept as it is at that. `details`: of a model file, its `format`, `modality`, `resize`, `quantize` and `max_loss`.
+    With a `temperature`, what was evaluated is kept as it is at that. `details`: of a model file, its `format`,
+    `modality`, `resize`, `quantize` and `max_loss`.
     """
     there = folder / EVIDENCE
     there.mkdir()
@@ -119,7 +118,7 @@ def gather(
 
 def _scale(file: Path, task: Task, temperature: float) -> None:
     """Brings the predictions in `file` to `temperature`."""
-    table = pd.read_csv(file, dtype={name: str for name in ("id", "label", "predicted")}, keep_default_na=False)
+    table = pd.read_csv(file, dtype=dict.fromkeys(("id", "label", "predicted"), str), keep_default_na=False)
     columns = [f"p_{name}" for name in task.class_names]
     table[columns] = temperatures.scaled(table[columns].to_numpy(np.float64), temperature)
     table["probability"] = table[columns].max(axis=1)

@@ -38,9 +38,9 @@ def write(
 ) -> Path:
     """Writes the model of `run` in the format `format` to `folder`, which is new or empty, and certifies it.
 
-    `folder` appears whole, once it is certified. `quantize`: as in `targets.convert`; `max_loss`: see `MAX_LOSS`.
-    `temperature`: by which logits are divided. Raises `UserError` where `folder` holds something, where the format cannot hold the model, and where the file does not predict
-    what was evaluated.
+    `folder` appears whole, once it is certified. `quantize`: as in `targets.convert`; `max_loss`: see `MAX_LOSS`;
+    `temperature`: by which logits are divided. Raises `UserError` where `folder` holds something, where the format cannot
+    hold the model, and where the file does not predict what was evaluated.
     """
     check(folder, name)
     facts, (task,), model = run.facts, run.facts.tasks.values(), name or bundle.name_of(run)

@@ -1,7 +1,7 @@
 """Common corruptions of images and texts, each at three strengths.
 
-Those of images are of Hendrycks and Dietterich (2019, arXiv:1903.12261), at their severities 1, 3 and 5. What is random is drawn
-from a generator that the caller makes for each example, so that no example depends on another.
+Those of images are of Hendrycks and Dietterich (2019, arXiv:1903.12261), at their severities 1, 3 and 5. What is random is
+drawn from a generator that the caller makes for each example, so that no example depends on another.
 """
 
 from __future__ import annotations

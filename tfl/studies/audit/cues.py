@@ -1,9 +1,9 @@
 """A cue at a fixed place, such as a mark in the corner, that decides the class though it is no part of what is shown.
 
-Two interventions on training images, in a grid of 4 by 4 patches. A patch is hidden under the mean colour of its image, and the
-probability of the label falls (occlusion, Zeiler and Fergus 2014, arXiv:1311.2901). And a patch is put from an image of one class
-into the same place of images of others: where it lies on the border and still turns them to its class, it is a cue. What any
-patch does there is taken off: that of another image of their own class.
+Two interventions on training images, in a grid of 4 by 4 patches. A patch is hidden under the mean colour of its image, and
+the probability of the label falls (occlusion, Zeiler and Fergus 2014, arXiv:1311.2901). And a patch is put from an image of one
+class into the same place of images of others: where it lies on the border and still turns them to its class, it is a cue. What
+any patch does there is taken off: that of another image of their own class.
 """
 
 from __future__ import annotations
@@ -148,9 +148,10 @@ def _finding(one: dict[str, Any]) -> tuple[Finding, ...]:
     low = one["turned"]["low"]
     if low < NOTABLE:
         return ()
+    fall = one["fall"][one["row"]][one["column"]]
     text = (
         f"a cue in the {one['place']} marks {one['class']}: that patch alone, put into images of other classes, turns "
-        f"{shown(one['turned'])} of them to it; hiding it takes {one['fall'][one['row']][one['column']]:.2f} of the probability "
+        f"{shown(one['turned'])} of them to it; hiding it takes {fall:.2f} of the probability "
         f"({one['share_of_fall']:.0%} of what hiding takes anywhere)"
     )
     return (Finding(level="serious" if low >= SERIOUS else "notable", size=float(low), text=text),)

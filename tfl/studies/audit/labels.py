@@ -110,7 +110,9 @@ def _findings(facts: dict[str, Any], listed: list[str]) -> tuple[Finding, ...]:
     """A linear model errs too, so that suspects are to be looked at, and never serious by themselves."""
     if facts["share"]["low"] < NOTABLE:
         return ()
-    text = f"{facts['suspected']} of {facts['examples']} labels may be wrong, {shown(facts['share'])}; first {'; '.join(listed)}"
+    text = (
+        f"{facts['suspected']} of {facts['examples']} labels may be wrong, {shown(facts['share'])}; first {'; '.join(listed)}"
+    )
     return (Finding(level="notable", size=float(facts["share"]["low"]), text=text),)
 
 

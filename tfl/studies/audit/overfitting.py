@@ -75,13 +75,13 @@ def section(subject: Subject) -> Section:
 
 
 def _train(gap: dict[str, Any]) -> tuple[Finding, ...]:
-    text = f"on what it was trained on it does better than on the test split, by {shown(gap)}: overfitted; more data or less to train"
+    text = f"overfitted: on what it was trained on it does better than on the test split, by {shown(gap)}"
     return graded(gap["low"], text, notable=NOTABLE, serious=SERIOUS)
 
 
 def _validation(gap: dict[str, Any]) -> tuple[Finding, ...]:
     text = (
-        f"the test split is harder than the validation split, by {shown(gap)}: what it learned does not hold there; another source "
-        "or time, or a cue that the test split has not"
+        f"the test split is harder than the validation split, by {shown(gap)}: what it learned does not hold "
+        "there; it comes from elsewhere, or lacks a cue that the others have"
     )
     return graded(gap["low"], text, notable=NOTABLE, serious=SERIOUS)

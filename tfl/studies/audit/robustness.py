@@ -34,7 +34,7 @@ def section(subject: Subject) -> Section:
             values.append({"corruption": name, "strength": strength, "setting": setting, "unit": corruption.unit})
             values[-1] |= {**intervals.mean(scores), "drop": drop}
         rows += values
-        lines.append(f"{name}: {' / '.join(f'{one["value"]:.3f}' for one in values)}")
+        lines.append(f"{name}: {' / '.join(format(one['value'], '.3f') for one in values)}")
         findings += _finding(name, values[JUDGED - 1])
     before = intervals.mean(clean)
     first = f"{measure(subject.task)} {shown(before)} of {len(clean)} test examples; corrupted, at strengths 1 / 2 / 3:"
@@ -47,9 +47,7 @@ def _finding(name: str, one: dict[str, Any]) -> tuple[Finding, ...]:
     return graded(one["drop"]["low"], text, notable=NOTABLE, serious=SERIOUS)
 
 
-def _corrupted(
-    subject: Subject, rows: Examples, content: Any, name: str, strength: int, corruption: Corruption
-) -> Any:
+def _corrupted(subject: Subject, rows: Examples, content: Any, name: str, strength: int, corruption: Corruption) -> Any:
     """`content` changed, each example by random numbers of its own."""
     setting = corruption.settings[strength - 1]
 
