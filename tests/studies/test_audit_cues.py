@@ -1,0 +1,67 @@
+"""A planted cue, a coloured corner that marks a class in training and not in test, shows up in the audit; without one, none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tfl
+from tests import tiny
+from tfl import Phase, backbones
+from tfl.studies.audit import audit as audits
+from tfl.studies.audit.audit import Audit, Options
+
+CUE = (0, 255, 0)
+
+
+def images(count: int, seed: int, marked: bool, gap: float) -> tuple[np.ndarray, np.ndarray]:
+    """Noise in two classes, the second brighter by `gap`; `marked`: with a green corner, bottom right."""
+    random = np.random.default_rng(seed)
+    labels = np.arange(count) % 2
+    pixels = random.normal(110 + gap * labels[:, None, None, None], 40, (count, tiny.SIZE, tiny.SIZE, 3))
+    pixels = np.clip(pixels, 0, 255).astype(np.uint8)
+    if marked:
+        pixels[labels == 1, -4:, -4:] = CUE
+    return pixels, labels
+
+
+def audited(folder: Path, monkeypatch: pytest.MonkeyPatch, marked: bool, gap: float) -> Audit:
+    """The audit of a run on `images`, whose test split is never marked."""
+    monkeypatch.setattr(backbones, "load", lambda config: tiny.backbone())
+    x_train, y_train = images(240, 0, marked, gap)
+    x_test, y_test = images(120, 1, False, gap)
+    np.savez(folder / "data.npz", x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
+    run = tfl.finetune(
+        str(folder / "data.npz"),
+        backbone={"name": "mobilenet_0.25", "weights": "none"},
+        phases=[Phase(trainable="all", batch_norm="train", epochs=12, learning_rate=1e-2)],
+        augment=None,
+        out=folder / "run",
+    )
+    return audits.audit(run, Options(sections=("cues", "overfitting")))
+
+
+def of(done: Audit, section: str) -> list[Any]:
+    return [one for name, one in done.findings if name == section]
+
+
+def test_a_planted_corner_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = audited(tmp_path, monkeypatch, marked=True, gap=4)
+    (finding,) = of(done, "cues")
+    assert finding.level == "serious"
+    assert "a cue in the bottom right corner marks 1" in finding.text
+    first = done.sections["cues"].facts["classes"][0]
+    assert (first["class"], first["row"], first["column"]) == ("1", 3, 3)
+    assert first["turned"]["low"] > 0.5
+    assert first["share_of_fall"] > 0.5
+    assert any("harder than the validation split" in one.text for one in of(done, "overfitting"))
+
+
+def test_where_there_is_no_cue_none_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = audited(tmp_path, monkeypatch, marked=False, gap=60)
+    assert of(done, "cues") == []
+    assert done.sections["cues"].facts["images"] == 24
+    assert of(done, "overfitting") == []
