@@ -1,8 +1,8 @@
 """Planted failures: does tfl say "helped" where nothing is to be had from the backbone, and see a cue that was put there?
 
 `tfl compare` on weights that are shuffled within each layer, and on labels that are random: the verdict on end accuracy should
-be "helped" in at most 2 of 20 trials each. The last line of that table is a control, the real weights on the real labels. Photos
-of flowers at 64 pixels, MobileNet 0.25, a head on frozen features against training from scratch.
+be "helped" in at most 2 of 20 trials each. The last line of that table is a control, the real weights on the real labels.
+Photos of flowers at 64 pixels, MobileNet 0.25, a head on frozen features against training from scratch.
 
 With --cue, `tfl audit` of MobileNetV2 on ants and bees, with a coloured corner on the bees in training and validation and none
 in test; and of the same without the corner.
