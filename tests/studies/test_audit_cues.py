@@ -41,7 +41,8 @@ def audited(folder: Path, monkeypatch: pytest.MonkeyPatch, marked: bool, gap: fl
         augment=None,
         out=folder / "run",
     )
-    return audits.audit(run, Options(sections=("cues", "overfitting")))
+    asked = ("cues", "overfitting") if marked else ()
+    return audits.audit(run, Options(sections=asked, scratch=run, limit=60))
 
 
 def of(done: Audit, section: str) -> list[Any]:
@@ -65,3 +66,18 @@ def test_where_there_is_no_cue_none_is_found(tmp_path: Path, monkeypatch: pytest
     assert of(done, "cues") == []
     assert done.sections["cues"].facts["images"] == 24
     assert of(done, "overfitting") == []
+    assert done.skipped == {}
+    _asks_images_the_rest(done)
+
+
+def _asks_images_the_rest(done: Audit) -> None:
+    corrupted = done.sections["robustness"].facts["corruptions"]
+    assert {(one["corruption"], one["strength"]) for one in corrupted} == {
+        (name, strength) for name in ("noise", "blur", "brightness", "JPEG") for strength in (1, 2, 3)
+    }
+    brighter = [one["value"] for one in corrupted if one["corruption"] == "brightness"]
+    assert brighter[0] > brighter[2], "the second class is the brighter one"
+    assert done.sections["confidence"].facts["foreign"]["images of noise"]["examples"] == 60
+    beside = done.sections["slices"].facts["columns"]["class"]["scratch"]
+    assert (beside["more"]["value"], beside["verdict"]) == (0, "no difference"), "beside itself"
+    assert done.sections["labels"].facts["examples"] == 240

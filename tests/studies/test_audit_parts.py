@@ -181,13 +181,13 @@ def test_confident_learning_by_hand() -> None:
 def test_swapped_labels_are_suspected() -> None:
     random = np.random.default_rng(0)
     true = np.repeat([0, 1, 2], 60)
-    values = random.normal(0, 1, (180, 8)) + 4 * np.eye(8)[true]
+    values = random.normal(0, 1, (180, 8)) + 6 * np.eye(8)[true]
     given, swapped = true.copy(), random.choice(180, 12, replace=False)
     given[swapped] = (given[swapped] + 1) % 3
     counted = labels.confident(given, labels.out_of_fold(values, given, seed=0))
     suspects = np.flatnonzero((counted >= 0) & (counted != given))
-    assert set(swapped) - set(suspects) == set()
-    assert len(set(suspects) - set(swapped)) <= 3
+    assert len(set(swapped) & set(suspects)) >= 9
+    assert len(set(suspects) - set(swapped)) <= 1
     assert 1 - np.trace(labels.joint(given, counted, 3)) == pytest.approx(12 / 180, abs=0.02)
 
 

@@ -27,18 +27,23 @@ def history(subject: Subject) -> list[dict[str, Any]]:
             gaps = {
                 name: float(epoch[f"val_{name}"]) - float(value)
                 for name, value in epoch.items()
-                if isinstance(value, (int, float)) and isinstance(epoch.get(f"val_{name}"), (int, float))
+                if _is_number(value) and _is_number(epoch.get(f"val_{name}"))
             }
             kept = epoch.get("epoch") == phase.kept_epoch
             rows.append({"phase": number, "epoch": epoch.get("epoch"), "kept": kept, "gaps": gaps})
     return rows
 
 
+def _is_number(value: Any) -> bool:
+    """Whether a value of the history is there: that of a loss which diverged is null."""
+    return isinstance(value, (int, float)) and bool(np.isfinite(value))
+
+
 def since_best(subject: Subject) -> dict[str, Any] | None:
     """How far the validation loss of the last phase rose behind its lowest value, as a share of that; None without one."""
     phases = subject.run.report.phases
     losses = [epoch.get("val_loss") for epoch in phases[-1].epochs] if phases else []
-    known = [float(value) for value in losses if isinstance(value, (int, float)) and np.isfinite(value)]
+    known = [float(value) for value in losses if _is_number(value)]
     if not known or min(known) <= 0:
         return None
     return {"lowest": min(known), "last": known[-1], "rose_by": known[-1] / min(known) - 1}
