@@ -196,10 +196,10 @@ def test_swapped_labels_are_suspected() -> None:
 
 @pytest.mark.parametrize("name", sorted(corruptions.IMAGE))
 def test_a_stronger_corruption_changes_an_image_more(name: str) -> None:
-    image = np.random.default_rng(0).integers(0, 200, (40, 32, 3)).astype(np.uint8)
+    image = np.random.default_rng(0).integers(0, 200, (120, 112, 3)).astype(np.uint8)
     one = corruptions.IMAGE[name]
     found = [one.change(image, setting, np.random.default_rng(1)) for setting in one.settings]
-    assert {(made.shape, made.dtype) for made in found} == {((40, 32, 3), np.dtype(np.uint8))}
+    assert {(made.shape, made.dtype) for made in found} == {((120, 112, 3), np.dtype(np.uint8))}
     changes = [np.abs(made.astype(float) - image).mean() for made in found]
     assert 0 < changes[0] < changes[1] < changes[2]
     np.testing.assert_array_equal(found[1], one.change(image, one.settings[1], np.random.default_rng(1)))

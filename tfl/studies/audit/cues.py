@@ -8,6 +8,7 @@ any patch does there is taken off: that of another image of their own class.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -73,16 +74,11 @@ def section(subject: Subject) -> Section:
     numbers = [number for number in np.unique(chosen.labels) if (chosen.labels == number).sum() >= FEWEST]
     if len(numbers) < 2:
         raise UserError(f"cues: fewer than two classes have {FEWEST} training images")
-    facts: dict[str, Any] = {"grid": GRID, "images": len(pixels), "classes": []}
-    findings: list[Finding] = []
-    for number in numbers:
-        one = _of_class(subject, int(number), chosen, pixels)
-        facts["classes"].append(one)
-        findings += _finding(one)
-    facts["classes"].sort(key=lambda one: -one["turned"]["low"])
-    first = facts["classes"][0]
-    line = f"strongest: {first['place']} of {first['class']} turns {shown(first['turned'])} of the others"
-    return Section(findings=tuple(findings), facts=facts, lines=(line,))
+    each = [_of_class(subject, int(number), chosen, pixels) for number in numbers]
+    each.sort(key=lambda one: -one["turned"]["low"])
+    line = f"strongest: {each[0]['place']} of {each[0]['class']} turns {shown(each[0]['turned'])} of the others"
+    facts = {"grid": GRID, "images": len(pixels), "classes": each}
+    return Section(findings=tuple(_findings(each)), facts=facts, lines=(line,))
 
 
 def _images(subject: Subject) -> tuple[Predicted, np.ndarray]:
@@ -143,15 +139,25 @@ def _occlusion(subject: Subject, number: int, pixels: np.ndarray, place: Place) 
     }
 
 
-def _finding(one: dict[str, Any]) -> tuple[Finding, ...]:
-    """A finding for a class whose patch decides."""
-    low = one["turned"]["low"]
-    if low < NOTABLE:
-        return ()
-    fall = one["fall"][one["row"]][one["column"]]
-    text = (
-        f"a cue in the {one['place']} marks {one['class']}: that patch alone, put into images of other classes, turns "
-        f"{shown(one['turned'])} of them to it; hiding it takes {fall:.2f} of the probability "
-        f"({one['share_of_fall']:.0%} of what hiding takes anywhere)"
-    )
-    return (Finding(level="serious" if low >= SERIOUS else "notable", size=float(low), text=text),)
+def _findings(classes: list[dict[str, Any]]) -> Iterator[Finding]:
+    """A finding for each place whose patch decides.
+
+    Where one class has a mark, a patch without it turns that class to others as well. The mark is on the class that is lost
+    when the place is hidden.
+    """
+    deciding = [one for one in classes if one["turned"]["low"] >= NOTABLE]
+    for where in dict.fromkeys((one["row"], one["column"]) for one in deciding):
+        here = [one for one in deciding if (one["row"], one["column"]) == where]
+        one = max(here, key=_fall)
+        text = (
+            f"a cue in the {one['place']} marks {one['class']}: that patch alone, put into images of other classes, turns "
+            f"{shown(one['turned'])} of them to it; hiding it takes {_fall(one):.2f} of the probability "
+            f"({one['share_of_fall']:.0%} of what hiding takes anywhere)"
+        )
+        low = float(one["turned"]["low"])
+        yield Finding(level="serious" if low >= SERIOUS else "notable", size=low, text=text)
+
+
+def _fall(one: dict[str, Any]) -> float:
+    """What hiding the place of a class takes."""
+    return float(one["fall"][one["row"]][one["column"]])
