@@ -77,7 +77,10 @@ def section(subject: Subject) -> Section:
             after = found[CALIBRATION]
             said = f"temperature {found['value']:.2f} (fitted on {found['examples']} validation examples)"
             lines.append(f"{said}: calibration error {shown(after)}")
-            if after["value"] < error["value"]:
+            better = found["log_loss"]["value"] < facts["log_loss"]["value"]
+            if not better:
+                lines.append("that is no better on the test split: the validation split is too small, or another kind of data")
+            if better and after["value"] < error["value"]:
                 advice = f"; at the {said} it is {after['value']:.3f}: `tfl export {subject.run.directory} --temperature`"
         else:
             lines.append(found["why"])
