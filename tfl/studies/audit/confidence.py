@@ -105,7 +105,7 @@ def section(subject: Subject, ood: str | None = None) -> Section:
     lines = []
     for what, found in others.items():
         outside = found.max(axis=1)
-        one = {"examples": len(outside), "mean_confidence": float(outside.mean())}
+        one: dict[str, Any] = {"examples": len(outside), "mean_confidence": float(outside.mean())}
         one["auroc"] = separation(confidence, outside, subject.seed)
         one["sure"] = intervals.mean((outside >= SURE).astype(float))
         facts["foreign"][what] = one

@@ -38,7 +38,7 @@ def of(subject: Subject, rows: Examples) -> tuple[np.ndarray, str]:
         backbone.unfreeze("none")
         model, preprocess, blocks = backbone.model, backbone.preprocess, backbone.blocks
         tensor, origin = backbone.outputs["features"], f"frozen features of {backbone.name}"
-    stored = {"modality": facts.modality, "batch_size": facts.batch_size, "resize": facts.resize}
+    stored: dict[str, Any] = {"modality": facts.modality, "batch_size": facts.batch_size, "resize": facts.resize}
     batches = prepare(rows, preprocess, reduced=True, **stored)  # as for training, whose features the store may have
     config = subject.config.get("features")
     extractor = Extractor(validate(Features, config) if config else None, say=lambda _: None)

@@ -25,7 +25,7 @@ def history(subject: Subject) -> list[dict[str, Any]]:
     for number, phase in enumerate(subject.run.report.phases, start=1):
         for epoch in phase.epochs:
             gaps = {
-                name: float(epoch[f"val_{name}"]) - float(value)
+                name: float(epoch[f"val_{name}"]) - value
                 for name, value in epoch.items()
                 if _is_number(value) and _is_number(epoch.get(f"val_{name}"))
             }
@@ -42,7 +42,7 @@ def _is_number(value: Any) -> bool:
 def since_best(subject: Subject) -> dict[str, Any] | None:
     """How far the validation loss of the last phase rose behind its lowest value, as a share of that; None without one."""
     phases = subject.run.report.phases
-    losses = [epoch.get("val_loss") for epoch in phases[-1].epochs] if phases else []
+    losses: list[Any] = [epoch.get("val_loss") for epoch in phases[-1].epochs] if phases else []
     known = [float(value) for value in losses if _is_number(value)]
     if not known or min(known) <= 0:
         return None

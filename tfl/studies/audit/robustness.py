@@ -25,7 +25,9 @@ def section(subject: Subject) -> Section:
     is_image = subject.run.facts.modality == "image"
     content: Any = subject.pixels(chosen.rows) if is_image else subject.texts(chosen.rows)
     clean = _scores(subject, chosen, content)
-    rows, lines, findings = [], [], []
+    rows: list[dict[str, Any]] = []
+    lines: list[str] = []
+    findings: list[Finding] = []
     for name, corruption in (IMAGE if is_image else TEXT).items():
         values = []
         for strength, setting in enumerate(corruption.settings, start=1):
