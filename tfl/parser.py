@@ -106,7 +106,7 @@ def _audit(commands: Any) -> None:
     audit.add_argument("--scratch", metavar="RUN", help="the same from scratch: does a gap come with the pre-training?")
     audit.add_argument("--ood", metavar="SOURCE", help="input of another kind: images, texts, a table or a source")
     audit.add_argument("--sections", metavar="A,B,…", help="what is asked (default: all that the run can be asked)")
-    audit.add_argument("--limit", type=int, metavar="N", help="examples predicted again and again, at most (default: 256)")
+    audit.add_argument("--limit", type=int, metavar="N", help="examples predicted again and again, at most (default: 128)")
     audit.epilog = "Answers go to audit.json in the directory of RUN; a section that it lacks something for says so."
 
 

@@ -42,7 +42,7 @@ def audited(folder: Path, monkeypatch: pytest.MonkeyPatch, marked: bool, gap: fl
         out=folder / "run",
     )
     asked = ("cues", "overfitting") if marked else ()
-    return audits.audit(run, Options(sections=asked, scratch=run, limit=60))
+    return audits.audit(run, Options(sections=asked, scratch=run, limit=30))
 
 
 def of(done: Audit, section: str) -> list[Any]:
@@ -77,7 +77,7 @@ def _asks_images_the_rest(done: Audit) -> None:
     }
     brighter = [one["value"] for one in corrupted if one["corruption"] == "brightness"]
     assert brighter[0] > brighter[2], "the second class is the brighter one"
-    assert done.sections["confidence"].facts["foreign"]["images of noise"]["examples"] == 60
+    assert done.sections["confidence"].facts["foreign"]["images of noise"]["examples"] == 30
     beside = done.sections["slices"].facts["columns"]["class"]["scratch"]
     assert (beside["more"]["value"], beside["verdict"]) == (0, "no difference"), "beside itself"
-    assert done.sections["labels"].facts["examples"] == 240
+    assert done.sections["labels"].facts["examples"] == 320

@@ -32,7 +32,7 @@ class Options:
     ood: str | None = None
     """A source of input of another kind."""
     limit: int = LIMIT
-    """Examples, at most, that are predicted again and again; four times as many where it is once."""
+    """Examples, at most, that are predicted again and again; `ONCE` or `STORED` times as many where it is once."""
 
 
 Ask = Callable[[Subject, Options], Section]

@@ -98,26 +98,27 @@ def _images(subject: Subject) -> tuple[Predicted, np.ndarray]:
 
 def _of_class(subject: Subject, number: int, chosen: Predicted, pixels: np.ndarray) -> dict[str, Any]:
     """What the border's patches of a class do to images of others, at the place where they do most; and what hiding does."""
-    own = np.flatnonzero(chosen.labels == number)
-    random = subject.random("paste", number)
-    rest = np.flatnonzero(chosen.labels != number)
-    others = random.permutation(rest)[:EACH]
+    own, random = np.flatnonzero(chosen.labels == number), subject.random("paste", number)
+    others = random.permutation(np.flatnonzero(chosen.labels != number))[:EACH]
     donors = own[np.arange(len(others)) % len(own)]
     alike = np.array([random.choice(_others_like(chosen.labels, place)) for place in others])
+
+    def turned(given: np.ndarray, place: Place) -> np.ndarray:
+        made = [pasted(pixels[at], pixels[one], place) for at, one in zip(others, given, strict=True)]
+        return np.asarray(subject.of_pixels(np.stack(made)).argmax(axis=1) == number, np.float64)
+
     places = border()
-    made = [pasted(pixels[at], pixels[donor], place) for place in places for at, donor in zip(others, donors, strict=True)]
-    made += [pasted(pixels[at], pixels[one], place) for place in places for at, one in zip(others, alike, strict=True)]
-    turned = (subject.of_pixels(np.stack(made)).argmax(axis=1) == number).astype(float).reshape(2, len(places), -1)
-    effects = [intervals.paired(*pair) for pair in zip(*turned, strict=True)]
-    best = int(np.argmax([one["value"] for one in effects]))
-    return {
+    by_place = [turned(donors, place) for place in places]
+    best = int(np.argmax([one.mean() for one in by_place]))
+    effect = intervals.paired(by_place[best], turned(alike, places[best]))
+    found = {
         "class": subject.classes[number],
         "place": in_words(places[best]),
         "row": int(places[best][0]),
         "column": int(places[best][1]),
-        "turned": {**effects[best], "examples": len(others)},
-        **_occlusion(subject, number, pixels[own], places[best]),
+        "turned": {**effect, "examples": len(others)},
     }
+    return found | (_occlusion(subject, number, pixels[own], places[best]) if effect["low"] >= NOTABLE else {})
 
 
 def _others_like(labels: np.ndarray, place: int) -> np.ndarray:

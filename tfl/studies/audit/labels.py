@@ -17,7 +17,7 @@ from tfl.data.examples import Examples
 from tfl.studies.audit import features, intervals
 from tfl.studies.audit.finding import Finding, Section
 from tfl.studies.audit.intervals import shown
-from tfl.studies.audit.subject import ONCE, Subject, need
+from tfl.studies.audit.subject import STORED, Subject, need
 
 FOLDS = 5
 SHOWN = 50
@@ -69,7 +69,7 @@ def out_of_fold(values: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray
 
 
 def section(subject: Subject) -> Section:
-    """The suspects among at most `ONCE * limit` examples of all splits."""
+    """The suspects among at most `STORED * limit` examples of all splits."""
     need(subject, "labels", ("classification",))
     rows, labels = _pool(subject)
     values, origin = features.of(subject, rows)
@@ -125,5 +125,5 @@ def _pool(subject: Subject) -> tuple[Examples, np.ndarray]:
             pool = concatenate(pool, part)
         except UserError:  # streams of several files
             continue
-    pool = pool.take(subject.sample(len(pool), ONCE * subject.limit, "labels"))
+    pool = pool.take(subject.sample(len(pool), STORED * subject.limit, "labels"))
     return pool, np.asarray(pool.labels)

@@ -22,10 +22,12 @@ from tfl.lazy import pd
 from tfl.run import EXAMPLES, PREDICTIONS, Run
 from tfl.tasks import Task
 
-LIMIT = 256
-"""Examples, at most, that are predicted anew again and again."""
+LIMIT = 128
+"""Examples, at most, that are predicted again and again."""
 ONCE = 4
 """Times as many where each is predicted once."""
+STORED = 16
+"""Times as many where each has frozen features, which the store keeps."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -187,4 +189,4 @@ def taken(examples: Examples, most: int) -> Examples:
     return dataclasses.replace(chosen, labels=None)
 
 
-__all__ = ["LIMIT", "ONCE", "Predicted", "Subject", "measure", "need", "scores", "taken"]
+__all__ = ["LIMIT", "ONCE", "STORED", "Predicted", "Subject", "measure", "need", "scores", "taken"]

@@ -27,25 +27,22 @@ def headline(done: Audit) -> str:
     if not levels:
         return f"audit: nothing found in {len(done.sections)} sections"
     counts = [f"{count} {level}" for level in STYLES if (count := levels.count(level))]  # type: ignore[arg-type]
-    return f"audit: {' and '.join(counts)} finding{'s' if len(levels) > 1 else ''}, the worst first"
+    return f"audit: {' and '.join(counts)} {'findings' if len(levels) > 1 else 'finding'}, the worst first"
 
 
 def _findings(done: Audit) -> Iterator[Any]:
-    from rich.padding import Padding
     from rich.text import Text
 
     yield Text(headline(done), "bold")
     for number, (name, one) in enumerate(done.findings, start=1):
         # not markup: what a class or a file is called may hold brackets
-        line = Text.assemble(f"{number}. ", (one.level, STYLES[one.level]), f", {name}: {one.text}")
-        yield Padding(line, (0, 0, 0, 2))
+        yield Text.assemble(f"  {number}. ", (one.level, STYLES[one.level]), f", {name}: {one.text}")
 
 
 def _sections(done: Audit) -> Iterator[Any]:
-    from rich.padding import Padding
     from rich.text import Text
 
     for name, seconds in done.seconds.items():
         yield Text(f"{name} ({seconds:.1f} s)", "bold")
         lines = done.sections[name].lines if name in done.sections else (f"not asked: {done.skipped[name]}",)
-        yield from (Padding(Text(line), (0, 0, 0, 2)) for line in lines)
+        yield from (Text(f"  {line}") for line in lines)
