@@ -103,14 +103,15 @@ def _of_class(subject: Subject, number: int, chosen: Predicted, pixels: np.ndarr
     donors = own[np.arange(len(others)) % len(own)]
     alike = np.array([random.choice(_others_like(chosen.labels, place)) for place in others])
 
-    def turned(given: np.ndarray, place: Place) -> np.ndarray:
-        made = [pasted(pixels[at], pixels[one], place) for at, one in zip(others, given, strict=True)]
-        return np.asarray(subject.of_pixels(np.stack(made)).argmax(axis=1) == number, np.float64)
+    def turned(given: np.ndarray, places: list[Place]) -> np.ndarray:
+        made = [pasted(pixels[at], pixels[one], place) for place in places for at, one in zip(others, given, strict=True)]
+        chosen = subject.of_pixels(np.stack(made)).argmax(axis=1)
+        return np.asarray(chosen == number, np.float64).reshape(len(places), -1)
 
     places = border()
-    by_place = [turned(donors, place) for place in places]
-    best = int(np.argmax([one.mean() for one in by_place]))
-    effect = intervals.paired(by_place[best], turned(alike, places[best]))
+    by_place = turned(donors, places)
+    best = int(by_place.mean(axis=1).argmax())
+    effect = intervals.paired(by_place[best], turned(alike, [places[best]])[0])
     found = {
         "class": subject.classes[number],
         "place": in_words(places[best]),
