@@ -51,9 +51,10 @@ def of(done: Audit, section: str) -> list[Any]:
 
 def test_a_planted_corner_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = audited(tmp_path, monkeypatch, marked=True, gap=4)
-    (finding,) = of(done, "cues")
-    assert finding.level == "serious"
-    assert "a cue in the bottom right corner marks 1" in finding.text
+    decides, mark = sorted(of(done, "cues"), key=lambda one: one.text)
+    assert (decides.level, mark.level) == ("serious", "serious")
+    assert "a cue in the bottom right corner marks 1" in decides.text
+    assert "in the bottom right corner (row 8, column 8 of 8) alone tells" in mark.text
     (marked,) = [one for one in done.sections["cues"].facts["classes"] if one["class"] == "1"]
     assert (marked["row"], marked["column"]) == (3, 3)
     assert marked["turned"]["low"] > 0.5

@@ -3,7 +3,8 @@
 Two interventions on training images, in a grid of 4 by 4 patches. A patch is hidden under the mean colour of its image, and
 the probability of the label falls (occlusion, Zeiler and Fergus 2014, arXiv:1311.2901). And a patch is put from an image of one
 class into the same place of images of others: where it lies on the border and still turns them to its class, it is a cue. What
-any patch does there is taken off: that of another image of their own class.
+any patch does there is taken off: that of another image of their own class. Whether there is a mark in the data, which a model
+may go by or not, is asked too (`marks`).
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from tfl.config import UserError
-from tfl.studies.audit import intervals
+from tfl.studies.audit import intervals, marks
 from tfl.studies.audit.finding import Finding, Section
 from tfl.studies.audit.intervals import shown
-from tfl.studies.audit.subject import Predicted, Subject, need
+from tfl.studies.audit.subject import ONCE, Predicted, Subject, need
 
 GRID = 4
 EACH = 12
@@ -44,10 +45,10 @@ def border() -> list[Place]:
     return [place for place in np.ndindex(GRID, GRID) if not all(0 < at < GRID - 1 for at in place)]
 
 
-def in_words(place: Place) -> str:
+def in_words(place: Place, grid: int = GRID) -> str:
     """`top left corner`, `top edge`, `left edge` …"""
-    rows = {0: "top", GRID - 1: "bottom"}.get(place[0], "")
-    columns = {0: "left", GRID - 1: "right"}.get(place[1], "")
+    rows = {0: "top", grid - 1: "bottom"}.get(place[0], "")
+    columns = {0: "left", grid - 1: "right"}.get(place[1], "")
     return f"{rows} {columns} corner" if rows and columns else f"{rows or columns} edge" if rows or columns else "middle"
 
 
@@ -76,9 +77,25 @@ def section(subject: Subject) -> Section:
         raise UserError(f"cues: fewer than two classes have {FEWEST} training images")
     each = [_of_class(subject, int(number), chosen, pixels) for number in numbers]
     each.sort(key=lambda one: -one["turned"]["low"])
-    line = f"strongest: {each[0]['place']} of {each[0]['class']} turns {shown(each[0]['turned'])} of the others"
-    facts = {"grid": GRID, "images": len(pixels), "classes": each}
-    return Section(findings=tuple(_findings(each)), facts=facts, lines=(line,))
+    lines = [f"strongest patch: {each[0]['place']} of {each[0]['class']} turns {shown(each[0]['turned'])} of the others"]
+    left = _marks(subject)
+    for one in left[:1]:
+        best = f"{one['by']} in the {one['place']} tells {one['class']} with an AUROC of {shown(one['train'])}"
+        lines.append(f"strongest mark: {best}, elsewhere {one['elsewhere']:.2f}, in test {shown(one['test'])}")
+    facts = {"grid": GRID, "images": len(pixels), "classes": each, "marks": left}
+    return Section(findings=(*_findings(each), *marks.findings(left)), facts=facts, lines=tuple(lines))
+
+
+def _marks(subject: Subject) -> list[dict[str, Any]]:
+    """What a place of the border tells of a class by its colours, in training and in test."""
+    train, test = subject.part("train"), subject.test
+    test = test.take(subject.sample(len(test.labels), ONCE * subject.limit, "marks"))
+    described = [marks.described(subject.pixels(one.rows)) for one in (train, test)]
+    found = marks.marks(described[0], train.labels, described[1], test.labels, subject.seed)
+    return [
+        {"class": subject.classes[one.pop("number")], "place": in_words((one["row"], one["column"]), marks.GRID), **one}
+        for one in found[:CLASSES]
+    ]
 
 
 def _images(subject: Subject) -> tuple[Predicted, np.ndarray]:
