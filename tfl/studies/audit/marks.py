@@ -1,8 +1,8 @@
 """What a small patch at one place tells of the class, by its colours alone, whether or not the model goes by it.
 
 The mean and the spread of each colour in each patch of an 8 by 8 grid, a single number each, is held against each class: the
-area under the ROC curve, 0.5 where it says nothing and 1 where it tells the class from all others. A number that tells the class
-in training, at one place of the border and not elsewhere, or in training and not in test, is a mark that was left there.
+area under the ROC curve, 0.5 where it says nothing and 1 where it tells the class from all others. A number that tells the
+class in training, at one place of the border and not elsewhere, or in training and not in test, is a mark that was left there.
 """
 
 from __future__ import annotations
