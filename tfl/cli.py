@@ -155,6 +155,10 @@ def _export(arguments: argparse.Namespace) -> None:
     named = {name: getattr(arguments, name) for name in ("format", "quantize", "max_loss")}
     folder = Path(arguments.out or run.directory / portable.folder_name(arguments.format, arguments.quantize))
     check_folder("--out", folder)
+    if arguments.temperature:
+        from tfl.studies.audit.calibration import temperature_of
+
+        named["temperature"] = temperature_of(run)
     written = run.export(folder, arguments.name, **named)
     print(certificate.load(written).told())
     print(written)
@@ -229,6 +233,7 @@ CALLS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "report": questions.report,
     "select": questions.select,
     "lr-find": questions.lr_find,
+    "audit": questions.audit,
     "evaluate": _evaluate,
     "predict": _predict,
     "export": _export,

@@ -36,6 +36,15 @@ def features_of(model: keras.Model) -> Any:
     return model.get_layer(first).input
 
 
+def tempered(model: keras.Model, temperature: float) -> keras.Model:
+    """`model` with its logits divided by `temperature`; the layers are those of `model`."""
+    outputs = {
+        name: keras.layers.Rescaling(1 / temperature, dtype="float32", name=f"temperature_{place}")(logits)
+        for place, (name, logits) in enumerate(model.output.items())
+    }
+    return keras.Model(model.input, outputs, name=model.name)
+
+
 def set_trainable(
     model: keras.Model, backbone: Backbone, trainable: Trainable, batch_norm: Literal["frozen", "train"] = "frozen"
 ) -> None:

@@ -17,6 +17,7 @@ def whole() -> argparse.ArgumentParser:
     _select(commands)
     _lr_find(commands)
     _use(commands)
+    _audit(commands)
     _serve(commands)
     _cache(commands)
     _launch(commands)
@@ -129,6 +130,20 @@ def _use(commands: Any) -> None:
     predict.add_argument("--out", metavar="FILE", help="a .csv, .jsonl or .parquet file (default: the terminal)")
 
 
+def _audit(commands: Any) -> None:
+    """Where it fails."""
+    audit = _command(commands, "audit", "where a run fails: calibration, slices, robustness, labels, overfitting, cues")
+    audit.add_argument("run", metavar="RUN")
+    audit.add_argument(
+        "--slices", metavar="A,B,…", help="columns of the source's table, or class, folder, length (default: those three)"
+    )
+    audit.add_argument("--scratch", metavar="RUN", help="the same from scratch: does a gap come with the pre-training?")
+    audit.add_argument("--ood", metavar="SOURCE", help="input of another kind: images, texts, a table or a source")
+    audit.add_argument("--sections", metavar="A,B,…", help="what is asked (default: all that the run can be asked)")
+    audit.add_argument("--limit", type=int, metavar="N", help="examples predicted again and again, at most (default: 128)")
+    audit.epilog = "Answers go to audit.json in the directory of RUN; a section that it lacks something for says so."
+
+
 def _serve(commands: Any) -> None:
     """From a run to something that answers."""
     export = _command(commands, "export", "export a run, certified to predict what was evaluated")
@@ -137,6 +152,9 @@ def _serve(commands: Any) -> None:
     export.add_argument("--format", default="savedmodel", help="savedmodel (the default), litert, onnx or openvino")
     export.add_argument("--quantize", metavar="HOW", help="with litert: dynamic (weights in 8 bits) or int8 (all in 8 bits)")
     export.add_argument("--max-loss", type=float, metavar="SHARE", help="of accuracy that --quantize may take (default: 0.02)")
+    export.add_argument(
+        "--temperature", action="store_true", help="divide logits by the temperature that `tfl audit` fits on validation"
+    )
     export.add_argument("--name", metavar="MODEL", help="of the model (default: from source and backbone)")
 
     verify = _command(commands, "verify", "ask an export again for all that was evaluated, and compare")

@@ -1,4 +1,4 @@
-"""What the commands that ask something do: of methods `check`, `sweep`, `compare`, `select`, `lr-find`; of runs `report`."""
+"""What the commands that ask something do: `check`, `sweep`, `compare`, `select`, `lr-find`; of runs `report`, `audit`."""
 
 from __future__ import annotations
 
@@ -180,3 +180,32 @@ def lr_find(arguments: argparse.Namespace) -> int:
     print(f"picture: {files[0]}" if files else "no picture: pip install 'tfl[report]' brings Matplotlib")
     print(f"learning rates: {done.folder / lr_find.RESULT}")
     return 0
+
+
+def audit(arguments: argparse.Namespace) -> None:
+    """Asks a run where it fails, and prints the worst first."""
+    from tfl import reporting
+    from tfl.config import UserError
+
+    if arguments.limit is not None and arguments.limit < 1:
+        raise UserError(f"--limit: {arguments.limit} is not valid; at least 1")
+    from tfl.run import load
+    from tfl.studies.audit import audit as audits
+    from tfl.studies.audit.calibration import RESULT
+    from tfl.studies.audit.told import told
+    from tfl.terminal import console
+
+    sections, slices = _listed(arguments.sections), _listed(arguments.slices)
+    audits.check(sections)
+    run = load(arguments.run)
+    scratch = None if arguments.scratch is None else load(arguments.scratch)
+    limit = {} if arguments.limit is None else {"limit": arguments.limit}
+    done = audits.audit(run, audits.Options(sections=sections, slices=slices, scratch=scratch, ood=arguments.ood, **limit))
+    console().print(told(done))
+    print(f"audit: {run.directory / RESULT}")
+    if written := reporting.attempt(run.directory, print):
+        print(f"the page of the run, with this in it: {written}")
+
+
+def _listed(words: str | None) -> tuple[str, ...]:
+    return tuple(word.strip() for word in (words or "").split(",") if word.strip())

@@ -11,13 +11,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tfl import config as configs
 from tfl import evaluate, predict
 from tfl.config import UserError
 from tfl.cut import Cut, cut
 from tfl.data.batches import Batches
 from tfl.data.config import Resize
-from tfl.data.examples import Modality
+from tfl.data.examples import Examples, Modality
 from tfl.data.given import given
 from tfl.features.config import Features
 from tfl.features.extract import Extracted, Extractor, Request
@@ -119,21 +121,26 @@ class Run:
         format: str = "savedmodel",
         quantize: str | None = None,
         max_loss: float | None = None,
+        temperature: float | None = None,
     ) -> Path:
         """Writes a version of a model, a SavedModel with the preprocessing inside, into the bundle in `folder`; or, in the
         `format` litert, onnx or openvino, a model file that takes preprocessed tensors into `folder`, which is new.
 
         Returns the folder of the version or file; see `tfl.export.export` and `tfl.serving.portable.write`. `quantize`
-        (litert alone): dynamic or int8, which may take `max_loss` of the accuracy (0.02). Raises `UserError` where the
-        export does not predict what was evaluated.
+        (litert alone): dynamic or int8, which may take `max_loss` of the accuracy (0.02). `temperature`: what logits are
+        divided by before they become probabilities (classification alone); `tfl audit` finds one. Raises `UserError` where
+        the export does not predict what was evaluated.
         """
         from tfl.serving import bundle, portable, targets
 
         loss = portable.MAX_LOSS if max_loss is None else max_loss
         targets.check(format, quantize, loss)
+        if temperature is not None and (self._task()[1].kind != "classification" or not temperature > 0):
+            raise UserError(f"temperature: {temperature:g} is not valid; above 0, and of a run that predicts one class")
         if format == targets.SAVEDMODEL:
-            return bundle.write(self, Path(folder), name)[0]
-        return portable.write(self, Path(folder), name, format, quantize=quantize, max_loss=loss)
+            return bundle.write(self, Path(folder), name, temperature)[0]
+        more: dict[str, Any] = {"quantize": quantize, "max_loss": loss, "temperature": temperature}
+        return portable.write(self, Path(folder), name, format, **more)
 
     def _task(self) -> tuple[str, Task]:
         return next(iter(self.facts.tasks.items()))
@@ -159,12 +166,20 @@ class Run:
         extractor = Extractor(Features(**config) if config else None, say=lambda _: None)
         return extractor.find(Request(cut=self._whole, blocks=(), streams={"rows": batches}, exact=True))
 
-    def _predictions(self, rows: Any) -> dict[str, Any]:
+    def predictions(self, rows: Examples, stored: bool = True) -> np.ndarray:
+        """What the run predicts for `rows` of a source: probabilities `[N, C] float32`, of a regression values `[N]`.
+
+        `stored`: whether frozen features are looked for in the store; changed examples are not there.
+        """
+        found: np.ndarray = self._predictions(rows, stored)[self._task()[0]]
+        return found
+
+    def _predictions(self, rows: Any, stored: bool = True) -> dict[str, Any]:
         from tfl.data.pipeline import prepare
 
         facts = self.facts
         batches = prepare(rows, self.preprocess, modality=facts.modality, batch_size=facts.batch_size, resize=facts.resize)
-        found = self._extract(batches)
+        found = self._extract(batches) if stored else Extracted(cut=self._whole, streams={"rows": batches})
         is_whole = found.cut is self._whole
         forward = self._forward if is_whole else Forward(found.cut, tf.distribute.get_strategy())
         logits = forward(found.streams["rows"])

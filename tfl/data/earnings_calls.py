@@ -9,10 +9,13 @@ from __future__ import annotations
 import importlib.resources
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from tfl.data.config import DataConfig
 from tfl.data.examples import Records
+
+if TYPE_CHECKING:
+    from tfl.data.frames import Part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +37,22 @@ def read(config: Config, seed: int = 0) -> Records:
 
 def read_sentences(path: Path, config: Config) -> Records:
     """The sentences in a CSV file with columns text, tone, kpi, part, company and quarter."""
-    from tfl.data.frames import Part, frame_records
-    from tfl.data.table import ColumnConfig, read_table
+    from tfl.data.frames import frame_records
+    from tfl.data.table import ColumnConfig
 
     columns = ColumnConfig(source="table", text="text", label=config.label, kind="classification", group="company")
-    return frame_records([Part(name="all", frame=read_table(path), origin=path.name, folder=path.parent)], columns)
+    return frame_records([_part(path)], columns)
+
+
+def parts() -> list[Part]:
+    """The embedded table."""
+    resource = importlib.resources.files("tfl.data") / "embedded" / "earnings_calls.csv"
+    with importlib.resources.as_file(resource) as path:
+        return [_part(path)]
+
+
+def _part(path: Path) -> Part:
+    from tfl.data.frames import Part
+    from tfl.data.table import read_table
+
+    return Part(name="all", frame=read_table(path), origin=path.name, folder=path.parent)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tfl.data.examples import Examples
+from tfl.data.examples import Columns, Examples, digest, digests, strings
 from tfl.lazy import tf
 
 
@@ -60,6 +60,23 @@ def _row(record: bytes) -> dict[str, Any]:
     if "label" in feature:
         row["label"] = np.array(feature["label"].float_list.value, np.float32)
     return row
+
+
+def examples(file: Path) -> Columns:
+    """The kept examples as a source gives them, but for their labels, which are as in `read`: [N, ·] float32."""
+    rows = list(read(file))
+    inputs: dict[str, Any] = {}
+    for name in ("text", "text_pair", "image", "path"):
+        if rows and name in rows[0]:
+            inputs[name] = np.empty(len(rows), object)
+            inputs[name][:] = [row[name] if name == "image" else row[name].decode("utf-8", "replace") for row in rows]
+    parts = [[row[name] for name in ("text", "text_pair", "image") if name in row] for row in rows]
+    return Columns(
+        ids=strings(row["id"] for row in rows),
+        inputs=inputs,
+        labels=np.stack([row["label"] for row in rows]) if rows and "label" in rows[0] else None,
+        digests=digests(row.get("digest") or digest(*contents) for row, contents in zip(rows, parts, strict=True)),
+    )
 
 
 def _bytes(value: bytes) -> Any:

@@ -5,16 +5,20 @@ An example is a row; its id is the file and the line (`calls.csv:14`; in Parquet
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tfl.config import UserError, did_you_mean, require
 from tfl.data.config import DataConfig
 from tfl.data.examples import Records
 from tfl.data.labels import AnyKind
 from tfl.lazy import pd
+
+if TYPE_CHECKING:
+    from tfl.data.frames import Part
 
 EXTENSIONS = (".csv", ".tsv", ".jsonl", ".parquet")
 LINE = "\0line"
@@ -73,23 +77,28 @@ class Config(ColumnConfig):
 
 def read(config: Config, seed: int = 0) -> Records:
     """Reads the file or files. Raises `UserError` for what is missing, not UTF-8, or no table."""
-    from tfl.data.frames import Part, frame_records
+    from tfl.data.frames import frame_records
+
+    return frame_records(parts(config), config)
+
+
+def parts(config: Config) -> list[Part]:
+    """The tables in the file or files. Raises `UserError` for what is missing, not UTF-8, or no table."""
+    from tfl.data.frames import Part
 
     others = {"validation": config.validation_path, "test": config.test_path}
     given = {name: path for name, path in others.items() if path is not None}
     if given and config.split is not None:
         raise UserError(f"split: {config.split!r} and {', '.join(f'{name}_path' for name in given)} exclude each other")
     files = {"train": config.path, **given} if given else {"all": config.path}
-    parts = []
+    found = []
     for name, path in files.items():
         file = Path(path).expanduser()
-        parts.append(Part(name=name, frame=read_table(file), origin=file.name, folder=file.parent))
-    names = [part.origin for part in parts]
+        found.append(Part(name=name, frame=read_table(file), origin=file.name, folder=file.parent))
+    names = [part.origin for part in found]
     if len(set(names)) < len(names):  # a/calls.csv and b/calls.csv: the ids must differ
-        parts = [
-            Part(name=part.name, frame=part.frame, origin=f"{part.name}/{part.origin}", folder=part.folder) for part in parts
-        ]
-    return frame_records(parts, config)
+        return [dataclasses.replace(part, origin=f"{part.name}/{part.origin}") for part in found]
+    return found
 
 
 def read_table(path: Path) -> pd.DataFrame:

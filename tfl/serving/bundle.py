@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfl.config import UserError
 from tfl.export import export
+from tfl.models import tempered
 from tfl.serving import card, certificate, warmup
 from tfl.serving.targets import is_mixed
 
@@ -27,11 +28,14 @@ MODELS = "models.config"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
-def write(run: Run, folder: Path, name: str | None = None) -> tuple[Path, certificate.Certificate]:
+def write(
+    run: Run, folder: Path, name: str | None = None, temperature: float | None = None
+) -> tuple[Path, certificate.Certificate]:
     """Writes a new version of a model into the bundle in `folder`, and certifies it; returns the version's folder.
 
     `name`: of the model; None: source and backbone of the run. The version is the next number that is free. It appears
-    whole, once it is certified, so that a server that watches the folder never loads anything else.
+    whole, once it is certified, so that a server that watches the folder never loads anything else. `temperature`: by which
+    logits are divided.
 
     Raises `UserError` where `folder` holds something else, and where the SavedModel does not predict what was evaluated.
     """
@@ -44,7 +48,7 @@ def write(run: Run, folder: Path, name: str | None = None) -> tuple[Path, certif
         facts, (task,) = run.facts, run.facts.tasks.values()
         export(
             draft,
-            run.model,
+            run.model if temperature is None else tempered(run.model, temperature),
             facts.tasks,
             run.preprocess,
             modality=facts.modality,
@@ -52,10 +56,10 @@ def write(run: Run, folder: Path, name: str | None = None) -> tuple[Path, certif
             resize=facts.resize,
         )
         tolerance = certificate.TOLERANCE_MIXED if is_mixed(run.model) else certificate.TOLERANCE
-        certificate.gather(draft, run.directory, task, tolerance)
+        certificate.gather(draft, run.directory, task, tolerance, temperature)
         warmup.write(draft, name)
         version = _next(base)
-        (draft / "model_card.md").write_text(card.of_model(run.report, facts, name), encoding="utf-8")
+        (draft / "model_card.md").write_text(card.of_model(run.report, facts, name, temperature), encoding="utf-8")
         certified = certificate.certify(draft, name, version)
         if not certified.passed:
             raise UserError(certified.told())

@@ -45,8 +45,11 @@ def of_bundle(models: Sequence[str]) -> str:
     return README.format(model=models[0], models=", ".join(models), instance=instance)
 
 
-def of_model(report: Report, facts: Any, name: str) -> str:
-    """The model card (Mitchell et al. 2019, arXiv:1810.03993): what a user of the model has to know."""
+def of_model(report: Report, facts: Any, name: str, temperature: float | None = None) -> str:
+    """The model card (Mitchell et al. 2019, arXiv:1810.03993): what a user of the model has to know.
+
+    `temperature`: by which its logits are divided.
+    """
     config, ((task_name, task),) = report.config, facts.tasks.items()
     lines = [f"# {name}", ""]
     inputs = "pairs of texts" if facts.pairs else {"image": "images", "text": "texts"}[facts.modality]
@@ -68,6 +71,9 @@ def of_model(report: Report, facts: Any, name: str) -> str:
         what = declared if isinstance(declared, str) else " ".join(f"{key} {value}" for key, value in declared.items())
         row = [number, what, len(phase.epochs), f"{phase.trainable_parameters:,}", f"{phase.frozen_parameters:,}"]
         lines.append(f"| {' | '.join(map(str, row))} |")
+    if temperature is not None:
+        lines += ["", f"Its logits are divided by {temperature:.4f} (temperature scaling, Guo et al. 2017, arXiv:1706.04599)."]
+        lines += ["The classes stay; the log-loss and the calibration error below are those without it."]
     lines += ["", "## Test results", "", "With 95 % intervals, by bootstrap over the test examples.", ""]
     lines += ["| metric | value | from | to |", "|---|---|---|---|"]
     for metric, value in report.metrics[task_name]["test"].items():

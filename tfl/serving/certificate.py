@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from tfl import temperature as temperatures
 from tfl.config import UserError, plain
 from tfl.data import kept
 from tfl.lazy import pd
@@ -56,6 +57,8 @@ class Certificate:
     format: str = SAVEDMODEL
     quantize: str | None = None
     """dynamic | int8: then nothing but its cost decides, and no difference of single answers."""
+    temperature: float | None = None
+    """By which logits are divided, in what is served and in what it is compared with; None: they are as they were trained."""
     cost: Mapping[str, Any] | None = None
     """Of quantisation: {"metric" (accuracy; of a regression r2), "evaluated", "served", "lost", "at_most"}."""
     metrics: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
@@ -83,9 +86,10 @@ class Certificate:
                 "{at_most:g} may be lost), the same classes for {1:.1%}"
             ).format(self.compared, self.agreement, **self.cost)
         if self.passed:
+            scaled = "" if self.temperature is None else f", probabilities at the temperature {self.temperature:.3f}"
             return (
                 f"certificate: {self.compared} test examples, the same classes for all, largest difference "
-                f"{self.largest_difference:.1e} (at most {self.tolerance:.0e})"
+                f"{self.largest_difference:.1e} (at most {self.tolerance:.0e}){scaled}"
             )
         lines = [f"the export does not predict what was evaluated: {'; '.join(self.reasons)}"]
         for one in self.disagreements:
@@ -93,10 +97,11 @@ class Certificate:
         return "\n".join(lines)
 
 
-def gather(folder: Path, run: Path, task: Task, tolerance: float, **details: Any) -> None:
+def gather(folder: Path, run: Path, task: Task, tolerance: float, temperature: float | None = None, **details: Any) -> None:
     """Puts what the certificate rests on into the version `folder`. Raises `UserError` where the run did not keep it.
 
-    `details`: of a model file, its `format`, `modality`, `resize`, `quantize` and `max_loss`.
+    With a `temperature`, what was evaluated is kept as it is at that. `details`: of a model file, its `format`,
+    `modality`, `resize`, `quantize` and `max_loss`.
     """
     there = folder / EVIDENCE
     there.mkdir()
@@ -105,7 +110,19 @@ def gather(folder: Path, run: Path, task: Task, tolerance: float, **details: Any
             raise UserError(f"{run / name} is not there, and without it nothing shows that an export is right; train again")
         (there / name).write_bytes((run / name).read_bytes())
     about = {"kind": task.kind, "class_names": list(task.class_names), "tolerance": tolerance, **details}
+    if temperature is not None:
+        _scale(there / EVALUATED, task, temperature)
+        about["temperature"] = temperature
     (there / TASK).write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
+
+
+def _scale(file: Path, task: Task, temperature: float) -> None:
+    """Brings the predictions in `file` to `temperature`."""
+    table = pd.read_csv(file, dtype=dict.fromkeys(("id", "label", "predicted"), str), keep_default_na=False)
+    columns = [f"p_{name}" for name in task.class_names]
+    table[columns] = temperatures.scaled(table[columns].to_numpy(np.float64), temperature)
+    table["probability"] = table[columns].max(axis=1)
+    table.to_csv(file, index=False)
 
 
 def certify(folder: Path, model: str, version: int) -> Certificate:
@@ -137,7 +154,7 @@ def certify(folder: Path, model: str, version: int) -> Certificate:
         examples=total,
         compared=len(examples),
         tolerance=about["tolerance"],
-        **{name: about[name] for name in ("format", "quantize") if name in about},
+        **{name: about[name] for name in ("format", "quantize", "temperature") if name in about},
         files=files(folder),
         model=model,
         version=version,

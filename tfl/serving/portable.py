@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfl.config import UserError
+from tfl.models import tempered
 from tfl.serving import bundle, card, certificate, targets, tensors
 from tfl.serving.readme import readme
 from tfl.serving.targets import TARGETS
@@ -26,13 +27,20 @@ MAX_LOSS = 0.02
 
 
 def write(
-    run: Run, folder: Path, name: str | None, format: str, *, quantize: str | None = None, max_loss: float = MAX_LOSS
+    run: Run,
+    folder: Path,
+    name: str | None,
+    format: str,
+    *,
+    quantize: str | None = None,
+    max_loss: float = MAX_LOSS,
+    temperature: float | None = None,
 ) -> Path:
     """Writes the model of `run` in the format `format` to `folder`, which is new or empty, and certifies it.
 
-    `folder` appears whole, once it is certified. `quantize`: as in `targets.convert`; `max_loss`: see `MAX_LOSS`. Raises
-    `UserError` where `folder` holds something, where the format cannot hold the model, and where the file does not predict
-    what was evaluated.
+    `folder` appears whole, once it is certified. `quantize`: as in `targets.convert`; `max_loss`: see `MAX_LOSS`;
+    `temperature`: by which logits are divided. Raises `UserError` where `folder` holds something, where the format cannot
+    hold the model, and where the file does not predict what was evaluated.
     """
     check(folder, name)
     facts, (task,), model = run.facts, run.facts.tasks.values(), name or bundle.name_of(run)
@@ -44,7 +52,8 @@ def write(
     with tempfile.TemporaryDirectory(prefix=".draft-", dir=folder.parent) as place:
         draft = Path(place) / "export"
         draft.mkdir()
-        targets.convert(draft, format, run.model, facts.tasks, quantize=quantize, calibration=calibration)
+        whole = run.model if temperature is None else tempered(run.model, temperature)
+        targets.convert(draft, format, whole, facts.tasks, quantize=quantize, calibration=calibration)
         if task.class_names:
             lines = "".join(f"{one}\n" for one in task.class_names)
             (draft / certificate.CLASS_NAMES).write_text(lines, encoding="utf-8")
@@ -54,13 +63,14 @@ def write(
             run.directory,
             task,
             TARGETS[format].tolerance,
+            temperature,
             format=format,
             modality=facts.modality,
             resize=facts.resize,
             quantize=quantize,
             max_loss=None if quantize is None else max_loss,
         )
-        (draft / "model_card.md").write_text(card.of_model(run.report, facts, model), encoding="utf-8")
+        (draft / "model_card.md").write_text(card.of_model(run.report, facts, model, temperature), encoding="utf-8")
         (draft / "README.md").write_text(readme(run, model, format, quantize), encoding="utf-8")
         certified = certificate.certify(draft, model, 1)
         if not certified.passed:
