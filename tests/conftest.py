@@ -35,6 +35,24 @@ WORDS = [
 ]
 
 
+LONG = (
+    "test_xla",
+    "test_resume",
+    "test_configs",
+    "test_server",
+    "test_kerashub",
+    "test_finetune",
+    "test_engine",
+    "test_targets",
+)
+"""The modules that take minutes."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long modules come first, so that of two processes neither waits for the other at the end."""
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def no_pages() -> Iterator[Any]:
     """Runs leave no page, which would take longer than many of them; tests/reporting makes the pages. Gives what makes them."""
