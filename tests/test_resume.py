@@ -76,7 +76,7 @@ def same(one: tfl.Run, other: tfl.Run) -> None:
 def test_a_run_broken_off_anywhere_ends_the_same(photos: Path, tmp_path: Path, fields: dict[str, Any]) -> None:
     whole = run(photos, tmp_path / "whole", tmp_path / "cache", **fields)
     out = tmp_path / "broken"
-    for steps in (1, 3, 5, 2, 3):  # counted from where it goes on: at the end of epochs, and within them
+    for steps in (1, 5, 6):  # counted from where it goes on: at the end of epochs, and within them
         with pytest.raises(Broken):
             run(photos, out, tmp_path / "cache", steps, **fields)
     found = run(photos, out, tmp_path / "cache", **fields)
