@@ -4,8 +4,6 @@ there is no Chromium.
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +12,6 @@ import pytest
 
 from tests.reporting import make
 from tfl import reporting
-
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-api = pytest.importorskip("playwright.sync_api")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
-
-OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update"]
 
 OVERLAPS = """() => {
     const boxes = (all) => [...all].map((one) => [one.getBoundingClientRect(), one.textContent.trim().slice(0, 30)])
@@ -54,14 +46,6 @@ CONTRAST = """() => {
     return Math.min(...texts.map(light).map((one) => (Math.max(one, paper) + 0.05) / (Math.min(one, paper) + 0.05)));
 }"""
 """The least contrast of a text to the paper that it stands on, as WCAG 2 counts it."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
