@@ -89,7 +89,8 @@ LIGHT: list[Case] = [
     ("no such weights", lambda p: ["digits", "--backbone", "resnet50", "--weights", "w.h5"], ["w.h5", "no such file"]),
     ("a file that holds no examples", lambda p: [str(p / "a.txt"), "--backbone", "minilm"], ["a.txt"]),
     ("not an override", lambda p: [DIGITS, "phases"], ["phases", "key=value"]),
-    ("an unknown option", lambda p: [DIGITS, "--epoch", "3"], ["--epoch"]),
+    ("an unknown option", lambda p: [DIGITS, "--epoch", "3"], ["--epoch", "KEY=VALUE"]),
+    ("a misspelt option", lambda p: [DIGITS, "--sedd", "3"], ["--sedd", "did you mean '--seed'"]),
     ("a run directory in use", lambda p: [DIGITS, "--out", str(config(p, "x").parent)], ["already holds something"]),
 ]
 HEAVY: list[Case] = [

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tfl import questions
-from tfl.parser import whole
+from tfl.parser import unknown, whole
 
 LOST = 75
 """Exit code of a worker that another one left alone (EX_TEMPFAIL: start it again)."""
@@ -19,11 +19,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; the exit code: 0 done, 1 failed, 2 a mistake in what was given, 75 another worker is gone, 130
     interrupted, 143 terminated.
     """
-    parser = whole()
-    arguments, rest = parser.parse_known_args(argv)
+    arguments, rest = whole().parse_known_args(argv)
     overrides = [item for item in rest if "=" in item and not item.startswith("-") and hasattr(arguments, "overrides")]
     if len(overrides) < len(rest):  # argparse loses positional arguments that stand behind options; only those are taken
-        parser.error(f"unrecognized arguments: {' '.join(item for item in rest if item not in overrides)}")
+        arguments.parser.error(unknown(arguments, [item for item in rest if item not in overrides]))
     if overrides:
         arguments.overrides = [*arguments.overrides, *overrides]
     if arguments.verbose:

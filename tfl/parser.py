@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Sequence
 from typing import Any
+
+from tfl.config import did_you_mean
 
 
 def whole() -> argparse.ArgumentParser:
@@ -197,7 +201,16 @@ def _cache(commands: Any) -> None:
 def _command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
     command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     command.add_argument("-v", "--verbose", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    command.set_defaults(parser=command)
     return command
+
+
+def unknown(arguments: argparse.Namespace, items: Sequence[str]) -> str:
+    """What is wrong with `items`, which the command that was typed does not take."""
+    options = re.findall(r"--[a-z-]+", arguments.parser.format_usage())
+    told = [item + (did_you_mean(item.split("=")[0], options) if item.startswith("-") else "") for item in items]
+    keys = "; keys of a config are set as KEY=VALUE, such as data.batch_size=64" if hasattr(arguments, "overrides") else ""
+    return f"unrecognized arguments: {' '.join(told)}{keys}"
 
 
 def _add_job(command: argparse.ArgumentParser) -> None:
