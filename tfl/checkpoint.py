@@ -143,13 +143,11 @@ class Checkpoints:
         self._told = bool(self._failed)
 
     def _write(self, state: State) -> None:
-        from safetensors.numpy import save
-
         try:
             there = self.files()
             number = int(there[-1].name.partition("-")[0]) + 1 if there else 1
-            data = save(dict(state.arrays), metadata={"about": json.dumps(state.about, default=lambda value: value.tolist())})
-            sealed.write(self.folder, f"{number:06d}", SUFFIX, data, sync=True)
+            about = {"about": json.dumps(state.about, default=lambda value: value.tolist())}
+            sealed.write(self.folder, f"{number:06d}", SUFFIX, state.arrays, about, sync=True)
             self._failed = ""
             for path in self.files()[: -self.config.keep]:
                 path.unlink()

@@ -1,15 +1,29 @@
-"""Files that carry the digest of their bytes in their names: whole or not there at all, and a changed byte is found."""
+"""Files of tensors that carry the digest of their bytes in their names: whole or not there at all, and a changed byte is found.
+
+They are safetensors files, written straight from the arrays: what a library makes first, a copy of all in memory, takes longer
+than the digest and the writing together.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+
+import numpy as np
 
 DIGITS = 32
 """Hexadecimal digits of a digest (SHA-256, its first half)."""
 CHUNK = 1 << 22
+DTYPES = {"bool": "BOOL", "bfloat16": "BF16"} | {
+    f"{kind}{bits}": f"{letter}{bits}"
+    for kind, letter in (("int", "I"), ("uint", "U"), ("float", "F"))
+    for bits in (8, 16, 32, 64)
+}
+"""What safetensors calls NumPy's dtypes."""
 
 
 class Damaged(Exception):
@@ -21,26 +35,51 @@ def digest_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:DIGITS]
 
 
-def write(folder: Path, stem: str, suffix: str, data: bytes, *, sync: bool = False) -> Path:
-    """Writes `data` to `<stem>-<digest><suffix>` in `folder` and returns the file; under another name until it is whole.
+def write(
+    folder: Path, stem: str, suffix: str, arrays: Mapping[str, np.ndarray], about: Mapping[str, str], *, sync: bool = False
+) -> Path:
+    """Writes `arrays`, with `about` in the header, to `<stem>-<digest><suffix>` in `folder` and returns the file.
 
-    `sync`: it is on the disk, and not only on its way, when this returns. Raises `OSError` where the disk is full;
-    nothing is left behind then.
+    It has another name until it is whole. `sync`: it is on the disk, and not only on its way, when this returns. Raises
+    `OSError` where the disk is full; nothing is left behind then.
     """
-    name = f"{stem}-{digest_of(data)}{suffix}"
-    draft = folder / f".{name}.{os.getpid()}"
+    draft = folder / f".{stem}-draft{suffix}.{os.getpid()}"
+    state = hashlib.sha256()
+    names = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))  # each begins at a multiple of its own size
+    parts: list[bytes | memoryview] = [_header(names, arrays, about), *(_bytes(arrays[name]) for name in names)]
     try:
         with draft.open("wb") as file:
-            file.write(data)
+            for part in parts:
+                state.update(part)
+                file.write(part)
             if sync:
                 file.flush()
                 os.fsync(file.fileno())
-        draft.replace(folder / name)
+        whole = folder / f"{stem}-{state.hexdigest()[:DIGITS]}{suffix}"
+        draft.replace(whole)
     except BaseException:
         with contextlib.suppress(OSError):
             draft.unlink()
         raise
-    return folder / name
+    return whole
+
+
+def _header(names: list[str], arrays: Mapping[str, np.ndarray], about: Mapping[str, str]) -> bytes:
+    """What a safetensors file begins with: the length of a JSON text, and that text, filled up to a multiple of 8."""
+    header: dict[str, object] = {"__metadata__": dict(about)}
+    begin = 0
+    for name in names:
+        end = begin + arrays[name].nbytes
+        header[name] = {"dtype": DTYPES[arrays[name].dtype.name], "shape": arrays[name].shape, "data_offsets": (begin, end)}
+        begin = end
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _bytes(array: np.ndarray) -> memoryview:
+    """The bytes of `array`; no copy where they lie in a row."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def check(path: Path) -> None:

@@ -61,8 +61,10 @@ class Rows:
         if not (isinstance(self.batches, ImageBatches) and self.batches.reduced):
             return digests
         ratios = self._ratios()
-        marked = [_digest(one + b"/%d" % ratio) if ratio > 1 else one for one, ratio in zip(digests, ratios, strict=True)]
-        return np.array(marked, "S32")
+        found = digests.astype("S32")
+        for place in np.flatnonzero(ratios > 1):
+            found[place] = _digest(digests[place] + b"/%d" % ratios[place])
+        return found
 
     def _ratios(self) -> np.ndarray:
         """By how much each image is decoded smaller, [N]; for a stream, whose files are not looked at one by one, 1."""

@@ -73,8 +73,6 @@ def write(folder: Path, ids: np.ndarray, columns: Mapping[str, Any], lengths: np
     `columns`: `[n, …]` each or, where the row has an axis of tokens, a list of n arrays `[length, …]` of `lengths` ([n]).
     Raises `OSError` where the disk is full; nothing is left behind then.
     """
-    from safetensors.numpy import save
-
     tensors: dict[str, np.ndarray] = {IDS: np.ascontiguousarray(ids).view(np.uint8).reshape(len(ids), ID)}
     about: dict[str, Any] = {}
     if lengths is not None:
@@ -84,9 +82,9 @@ def write(folder: Path, ids: np.ndarray, columns: Mapping[str, Any], lengths: np
         array = np.ascontiguousarray(np.concatenate(values) if ragged else values)
         about[name] = {"dtype": array.dtype.name, "ragged": ragged}
         tensors[name] = array.view(np.uint16) if array.dtype.name == "bfloat16" else array
-    data = save(tensors, metadata={"columns": json.dumps(about, sort_keys=True)})
+    columns_of = {"columns": json.dumps(about, sort_keys=True)}
     # Not synced: what a power cut takes is found by the digest.
-    return sealed.write(folder, sealed.digest_of(tensors[IDS].tobytes()), SUFFIX, data)
+    return sealed.write(folder, sealed.digest_of(tensors[IDS].tobytes()), SUFFIX, tensors, columns_of)
 
 
 def read(path: Path) -> Shard:
