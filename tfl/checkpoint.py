@@ -178,6 +178,7 @@ class Recorder:
 
     def __init__(self, checkpoints: Checkpoints, about: Mapping[str, Any], variables: Mapping[str, Any]) -> None:
         self.checkpoints, self.about, self.variables = checkpoints, about, variables
+        self._copies: dict[str, np.ndarray] = {}
 
     @property
     def room(self) -> int:
@@ -188,9 +189,21 @@ class Recorder:
         """Takes note of `steps` more; whether a checkpoint is due after them."""
         return self.checkpoints.passed(steps)
 
+    def copied(self, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """The values of `variables` by name, theirs until the next call.
+
+        They lie where those of the last checkpoint did: copying into memory that is new to a process takes several times as
+        long.
+        """
+        self.checkpoints.settle()  # the last ones are written from there
+        for name, variable in variables.items():
+            value = np.asarray(variable.numpy())
+            np.copyto(self._copies.setdefault(name, np.empty_like(value)), value)
+        return {name: self._copies[name] for name in variables}
+
     def write(self, loop: State | None, *, wait: bool = False) -> None:
         """A checkpoint now; `loop` is None between two phases."""
-        arrays = {f"model/{name}": np.asarray(variable.numpy()) for name, variable in self.variables.items()}
+        arrays = self.copied({f"model/{name}": variable for name, variable in self.variables.items()})
         if loop is not None:
             arrays |= {f"loop/{name}": array for name, array in loop.arrays.items()}
         about = {**self.about, "loop": loop.about if loop is not None else None}

@@ -187,7 +187,7 @@ class _Loop:
         due = bool(self.workers.most([due])[0])
         self.interrupt.settle(self.workers.most, self.workers.count > 1)
         if self.recorder is not None and (due or self.interrupt.terminated):
-            self.recorder.write(self.state(), wait=self.interrupt.terminated)
+            self.recorder.write(self.state(self.recorder), wait=self.interrupt.terminated)
         if self.interrupt.terminated:
             raise Terminated
 
@@ -206,9 +206,9 @@ class _Loop:
             found |= named(metric.variables, f"metric/{place}/")
         return found
 
-    def state(self) -> State:
-        """Where the phase is, between two steps; all but the model's own variables."""
-        arrays = {name: np.asarray(variable.numpy()) for name, variable in self._variables().items()}
+    def state(self, recorder: Recorder) -> State:
+        """Where the phase is, between two steps, for `recorder` to write; all but the model's own variables."""
+        arrays = recorder.copied(self._variables())
         seen = [name for name in arrays if name.startswith("metric/")]
         arrays |= dict(zip(seen, self.workers.total([arrays[name] for name in seen]), strict=True))
         arrays |= {f"kept/{place}": value for place, value in enumerate(self.keeper.values)}

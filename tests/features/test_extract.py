@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import gc
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from tfl.data.augment import Augment
 from tfl.data.batches import in_batches
 from tfl.data.examples import digest, digests, strings
 from tfl.data.pipeline import prepare
+from tfl.features import batches as feature_batches
 from tfl.features import fill, frontier, job, shard
 from tfl.features.batches import FeatureBatches, Reader, View
 from tfl.features.config import Features
@@ -143,6 +146,20 @@ def test_a_damaged_shard_is_computed_again(tmp_path: Path) -> None:
     assert any("1 damaged file" in line for line in said)
     for one, other in zip(values_of(first).values(), values_of(again).values(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("in_memory", [0, 1 << 20])
+def test_stored_rows_are_let_go_with_their_batches(in_memory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feature_batches, "IN_MEMORY", in_memory)
+    part, _ = extracted(tmp_path)
+    iterator = iter(part.streams["train"].onwards())
+    there = weakref.ref(part.streams["train"])
+    del part
+    gc.collect()
+    assert sum(len(next(iterator)["index"]) for _ in range(10)) == 80, "an iterator keeps what it reads"
+    del iterator
+    gc.collect()
+    assert there() is None, "TensorFlow keeps it for good"
 
 
 def test_one_changed_image_is_computed_alone(tmp_path: Path) -> None:

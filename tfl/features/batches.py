@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -86,9 +87,12 @@ class FeatureBatches(Batches):
 
     def onwards(self, epoch: int = 0, skip: int = 0, share: Share | None = None) -> tf.data.Dataset:
         """The batches from number `skip` of an epoch on, and those of the epochs after it."""
+        this = weakref.ref(self)  # TensorFlow keeps what it calls back as long as the process lives; the data set keeps this
 
         def positions(number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-            own = split(self._positions(int(number))[skip if number == epoch else 0 :], share)
+            batches = this()
+            assert batches is not None
+            own = split(batches._positions(int(number))[skip if number == epoch else 0 :], share)
             sizes = np.array([len(part) for part, _ in own], np.int64)
             flat = np.concatenate([np.empty(0, np.int64), *(part for part, _ in own)])
             return flat, sizes, np.float32(1) / np.array([len(batch) for _, batch in own], np.float32)
@@ -154,7 +158,14 @@ class Reader:
         """`{name: [n, …]}` for `index`, [n] int64 positions; as an operation of a data set."""
         if self._held is not None:
             return {name: tf.gather(values, index) for name, values in self._held.items()}
-        read = tf.numpy_function(self.read, [index], [tf.as_dtype(name) for name in self._dtypes], stateful=False)
+        this = weakref.ref(self)  # as in `FeatureBatches.onwards`
+
+        def rows(index: np.ndarray) -> list[np.ndarray]:
+            reader = this()
+            assert reader is not None
+            return reader.read(index)
+
+        read = tf.numpy_function(rows, [index], [tf.as_dtype(name) for name in self._dtypes], stateful=False)
         result = {}
         for (name, column), tensor in zip(self._columns.items(), read, strict=True):
             result[name] = tf.ensure_shape(tensor, [None, *([self._length] if column.ragged else []), *column.row])
