@@ -164,7 +164,7 @@ class Run:
         """`batches` as rows of the feature store, where it has all of them, or else as they are."""
         config = self.report.config.get("features")
         extractor = Extractor(Features(**config) if config else None, say=lambda _: None)
-        return extractor.find(Request(cut=self._whole, blocks=(), streams={"rows": batches}, exact=True))
+        return extractor.find(Request(cut=self._whole, blocks=(), streams={"rows": batches}, exact=True, once=True))
 
     def predictions(self, rows: Examples, stored: bool = True) -> np.ndarray:
         """What the run predicts for `rows` of a source: probabilities `[N, C] float32`, of a regression values `[N]`.

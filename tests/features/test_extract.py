@@ -24,7 +24,6 @@ from tfl.data.augment import Augment
 from tfl.data.batches import in_batches
 from tfl.data.examples import digest, digests, strings
 from tfl.data.pipeline import prepare
-from tfl.features import batches as feature_batches
 from tfl.features import fill, frontier, job, shard
 from tfl.features.batches import FeatureBatches, Reader, View
 from tfl.features.config import Features
@@ -150,7 +149,7 @@ def test_a_damaged_shard_is_computed_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("in_memory", [0, 1 << 20])
 def test_stored_rows_are_let_go_with_their_batches(in_memory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feature_batches, "IN_MEMORY", in_memory)
+    monkeypatch.setattr(job, "IN_MEMORY", in_memory)
     part, _ = extracted(tmp_path)
     iterator = iter(part.streams["train"].onwards())
     there = weakref.ref(part.streams["train"])

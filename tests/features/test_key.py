@@ -95,7 +95,7 @@ def entry_key(
     batches = change(tiny.batches(tiny.examples(), augment=Augment(), training=True))
     config = Features(**{"engine": "tensorflow", **fields})
     streams, rows = {"train": batches}, {"train": Rows(batches)}
-    job = Job(config, Store(tmp_path), frontier, streams, rows, views=2, exact=False, workers=alone())
+    job = Job(config, Store(tmp_path), frontier, streams, rows, views=2, exact=False, once=False, workers=alone())
     return job.entry(rows["train"], view).folder.name
 
 

@@ -96,7 +96,7 @@ class Batches:
         data = one._batch(self.examples.dataset(), view or 0, lambda rows: rows.batch(self.batch_size))
         options = tf.data.Options()
         options.deterministic = True
-        return data.with_options(options).prefetch(tf.data.AUTOTUNE)
+        return data.with_options(options).prefetch(4)
 
     def _shared_out(self, data: tf.data.Dataset, skip: int) -> tf.data.Dataset:
         """`data` without a rest that is too small to give each replica an example, or with that rest made up."""

@@ -140,7 +140,7 @@ def _scan(
     """The readable examples without labels, their raw labels, the unreadable ones, and the bytes behind breaks."""
     ids: list[str] = []
     labels: list[Any] = []
-    hashed: list[bytes] = []
+    hashed = [digests([])]
     bad: dict[int, str] = {}
     breaks: list[Unreadable] = []
     counts: list[int] = []
@@ -161,14 +161,14 @@ def _scan(
             ]
             ids += [f"{file.name}:{start - first + place}" for place in range(len(chunk))]
             labels += [example["label"] for example in examples]
-            hashed += [digest(*(example[name] for name in names)) for example in examples]
+            hashed.append(digests(digest(*(example[name] for name in names)) for example in examples))
             bad |= {start + place: why for place, why in unreadable_inputs(examples, names).items()}
         counts.append(len(ids) - first)
     kept = np.array([place for place in range(len(ids)) if place not in bad], dtype=np.int64)
     whole = Stream(
         ids=strings(ids),
         labels=None,
-        digests=digests(hashed),
+        digests=np.concatenate(hashed),
         positions=np.arange(len(ids), dtype=np.int64),
         open=_opener([str(file) for file in files], counts, names),
     )

@@ -56,6 +56,8 @@ class FeatureBatches(Batches):
     max_tokens: int | None = None
     dtypes: tuple[str, ...] = ()
     """In which the model takes the stored tensors."""
+    in_memory: int = IN_MEMORY
+    """Bytes that the rows of a view may have to be held in memory."""
 
     def __len__(self) -> int:
         """Batches an epoch."""
@@ -123,7 +125,8 @@ class FeatureBatches(Batches):
 
         def reader(view: View) -> Any:
             lengths = self.lengths
-            rows = Reader(view, lengths, self.dtypes, int(lengths.max()) if self.static and lengths is not None else None)
+            longest = int(lengths.max()) if self.static and lengths is not None else None
+            rows = Reader(view, lengths, self.dtypes, longest, self.in_memory)
 
             def batch(index: Any, weight: Any) -> dict[str, Any]:
                 values = {**rows.tensors(index), "index": index, "share": tf.fill([tf.shape(index)[0]], weight)}
@@ -146,9 +149,16 @@ class FeatureBatches(Batches):
 class Reader:
     """Reads rows out of shards, by position in the split."""
 
-    def __init__(self, view: View, lengths: np.ndarray | None, dtypes: Sequence[str], length: int | None = None) -> None:
-        """`length`: that all texts are padded to; None: the longest of each batch."""
-        self._view, self._lengths, self._dtypes, self._length = view, lengths, dtypes, length
+    def __init__(
+        self,
+        view: View,
+        lengths: np.ndarray | None,
+        dtypes: Sequence[str],
+        length: int | None = None,
+        in_memory: int = 0,
+    ) -> None:
+        """`length`: that all texts are padded to; None: the longest of each batch. `in_memory`: see `FeatureBatches`."""
+        self._view, self._lengths, self._dtypes, self._length, self._in_memory = view, lengths, dtypes, length, in_memory
         used = [view.shards[number] for number in np.unique(view.place.shard)]
         if len({part.form for part in used}) > 1:
             raise OSError(f"the shards in {view.entry.folder} do not agree; `tfl cache clear {view.entry.folder.name}`")
@@ -176,7 +186,7 @@ class Reader:
         """All rows, where they have no axis of tokens and are not too many; None otherwise."""
         count = len(self._view.place.shard)
         columns = self._columns.values()
-        if any(column.ragged for column in columns) or count * sum(column.step for column in columns) > IN_MEMORY:
+        if any(column.ragged for column in columns) or count * sum(column.step for column in columns) > self._in_memory:
             return None
         with tf.init_scope(), tf.device("CPU:0"):
             return dict(zip(self._columns, map(tf.constant, self.read(np.arange(count))), strict=True))

@@ -51,6 +51,8 @@ class Request:
     """Augmented ones of the examples of training streams; None: the examples as they are."""
     exact: bool = False
     """Whether a prediction is made of it: by TensorFlow, in float32."""
+    once: bool = False
+    """Whether the streams are passed over a single time, so that it does not pay to hold rows in memory."""
 
 
 class Extractor:
@@ -144,6 +146,7 @@ class Extractor:
             rows,
             views=request.views,
             exact=request.exact,
+            once=request.once,
             workers=self.workers,
             backbone=request.backbone,
             below=max(below, key=lambda job: len(job.frontier.part.nodes), default=None),

@@ -15,7 +15,7 @@ from tfl.data.examples import Columns
 from tfl.distribute import Workers, alone
 from tfl.features import engine as engines
 from tfl.features import key
-from tfl.features.batches import FeatureBatches, Reader, View
+from tfl.features.batches import IN_MEMORY, FeatureBatches, Reader, View
 from tfl.features.config import Features
 from tfl.features.engine import Engine
 from tfl.features.fill import Filled, fill
@@ -47,11 +47,12 @@ class Job:
         *,
         views: int | None,
         exact: bool,
+        once: bool,
         workers: Workers,
         backbone: str = "",
         below: Job | None = None,
     ) -> None:
-        self.backbone, self._below, self.workers = backbone, below, workers
+        self.backbone, self._below, self.workers, self.once = backbone, below, workers, once
         self.config, self.store, self.frontier, self.streams, self.rows = config, store, frontier, streams, rows
         self.of_part = key.of_part(frontier.part)
         self.views: dict[str, list[int | None]] = {
@@ -229,4 +230,5 @@ class Job:
             lengths=rows.lengths if any(self.frontier.ragged) else None,
             max_tokens=getattr(batches, "max_tokens", None),
             dtypes=self.frontier.dtypes,
+            in_memory=0 if self.once else IN_MEMORY,
         )

@@ -234,7 +234,9 @@ class Session:
     def logits(self, model: Any, backbone: Any, examples: Examples, exact: bool) -> dict[str, np.ndarray]:
         """`{task: logits [N, …]}` of `examples`; `exact`: as a served model computes them."""
         stream = {"examples": self.batches(backbone, examples, exact=exact)}
-        request = Request(cut=cut(model), blocks=backbone.blocks, streams=stream, backbone=backbone.name, exact=exact)
+        request = Request(
+            cut=cut(model), blocks=backbone.blocks, streams=stream, backbone=backbone.name, exact=exact, once=True
+        )
         extracted = self.extractor.extract(request)
         with reordering(exact or not self.config.deterministic):
             return predict.Forward(extracted.cut, self.strategy)(extracted.streams["examples"])
