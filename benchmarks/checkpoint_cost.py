@@ -1,12 +1,11 @@
 """What writing checkpoints costs a run.
 
-    python benchmarks/checkpoint_cost.py [--seconds 30] [--steps 40] [--rounds 1]
+    python benchmarks/checkpoint_cost.py [--every 6] [--steps 200]
 
 Prints one table. All of ResNet50, from random weights, trains at 96 px in batches of 16 with AdamW, with a checkpoint every
-30 s and with none, in turn in one program. `stopped`: seconds that the loop waits while the variables are copied, for each
-checkpoint, and as a share of the time between two; on a machine that others use, it is the figure to go by. `written`: seconds
-that the thread beside the loop then takes for it, and those of them in which it computes. The time of a step, over all of
-them, holds both.
+few seconds. `more`: by how many seconds the steps that a checkpoint touches, from the copying of the variables to the end of
+its writing by another thread, take longer than as many others of the same run; medians, and the mean beside it. The share is
+that of a checkpoint every 30 s.
 """
 
 from __future__ import annotations
@@ -29,26 +28,39 @@ from tfl.training import _Loop
 BATCH = 16
 
 
-class Clock:
-    """Adds up the seconds of calls of methods."""
+EPOCH = 8
+"""Steps; the last one has the validation behind it, and is held to others that have."""
+INTERVAL = 30.0
+
+
+class Spans:
+    """When each checkpoint began to be copied, was copied, and was written; and the seconds that writing it computed."""
 
     def __init__(self) -> None:
-        self.found: dict[str, list[float]] = {"state": [], "copied": [], "written": [], "computed": []}
+        self.began: list[float] = []
+        self.copied: list[float] = []
+        self.written: list[float] = []
+        self.computed: list[float] = []
 
-    def watch(self, kind: Any, method: str, name: str, computed: str = "") -> None:
-        """Times `kind.method`, also while it computes where that has a name."""
-        real = getattr(kind, method)
+    def watch(self) -> None:
+        """Takes note of what the loop does from now on."""
+        state, write, written = _Loop.state, Recorder.write, Checkpoints._write
 
-        def timed(*args: Any, **fields: Any) -> Any:
-            began, busy = time.perf_counter(), time.thread_time()
-            try:
-                return real(*args, **fields)
-            finally:
-                self.found[name].append(time.perf_counter() - began)
-                if computed:
-                    self.found[computed].append(time.thread_time() - busy)
+        def timed_state(*args: Any) -> Any:
+            self.began.append(time.perf_counter())
+            return state(*args)
 
-        setattr(kind, method, timed)
+        def timed_write(*args: Any, **fields: Any) -> None:
+            write(*args, **fields)
+            self.copied.append(time.perf_counter())
+
+        def timed_writing(*args: Any) -> None:
+            busy = time.thread_time()
+            written(*args)
+            self.written.append(time.perf_counter())
+            self.computed.append(time.thread_time() - busy)
+
+        _Loop.state, Recorder.write, Checkpoints._write = timed_state, timed_write, timed_writing  # type: ignore[method-assign]
 
 
 class Steps(keras.callbacks.Callback):  # type: ignore[misc]
@@ -62,61 +74,60 @@ class Steps(keras.callbacks.Callback):  # type: ignore[misc]
         self.times.append(time.perf_counter())
 
 
-def step_seconds(images: np.ndarray, steps: int, out: Path, checkpoints: dict[str, Any] | None) -> float:
-    """Of a step, in the mean over all but the first two."""
+def step_times(images: np.ndarray, steps: int, out: Path, every: float) -> np.ndarray:
+    """When each step of a run ended, with a checkpoint `every` so many seconds."""
     watcher = Steps()
     tfl.finetune(
         (images, np.arange(len(images)) % 2),
         backbone={"name": "resnet50", "weights": "none", "image_size": 96},
         data={"batch_size": BATCH, "validation": 0.05, "test": 0.05},
-        phases=[{"trainable": "all", "epochs": steps // 8, "learning_rate": 1e-4, "keep": "last"}],
+        phases=[{"trainable": "all", "epochs": steps // EPOCH, "learning_rate": 1e-4, "keep": "last"}],
         features=None,
         augment=None,
-        checkpoints=checkpoints,
+        checkpoints={"seconds": every},
         callbacks=[watcher],
         out=out,
     )
-    return (watcher.times[-1] - watcher.times[1]) / (len(watcher.times) - 2)
+    return np.array(watcher.times)
+
+
+def more(times: np.ndarray, spans: Spans) -> list[float]:
+    """For each checkpoint, by how much the steps that it touches took longer than others."""
+    begins, ends = times[:-1], times[1:]
+    seconds, last = ends - begins, np.arange(len(times) - 1) % EPOCH == EPOCH - 1
+    own = [(begins < done) & (ends > start) for start, done in zip(spans.began, spans.written, strict=True)]
+    others = ~np.any(own, axis=0)
+    usual = np.where(last, np.median(seconds[others & last]), np.median(seconds[others & ~last]))
+    return [float((seconds - usual)[touched].sum()) for touched in own]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=30.0, help="between two checkpoints")
-    parser.add_argument("--steps", type=int, default=40, help="of each run, in epochs of 8")
-    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--every", type=float, default=6, help="seconds between two checkpoints")
+    parser.add_argument("--steps", type=int, default=200)
     given = parser.parse_args()
-    images = np.random.default_rng(0).integers(0, 255, (round(8 * BATCH / 0.9), 96, 96, 3), np.uint8)
-    clock = Clock()
-    clock.watch(_Loop, "state", "state")
-    clock.watch(Recorder, "write", "copied")
-    clock.watch(Checkpoints, "_write", "written", "computed")
+    images = np.random.default_rng(0).integers(0, 255, (round(EPOCH * BATCH / 0.9), 96, 96, 3), np.uint8)
+    spans = Spans()
+    spans.watch()
     with tempfile.TemporaryDirectory() as made:
-        folders = iter(Path(made, str(number)) for number in range(1000))
-        often = {"seconds": given.seconds}
-        ways = {"none": None, f"every {given.seconds:.0f} s": often}
-        found = measure.in_turn(
-            {name: lambda own=own: step_seconds(images, given.steps, next(folders), own) for name, own in ways.items()},
-            given.rounds,
-            warm=0,
-        )
-    none, some = (statistics.median(own) for own in found.values())
-    seen = clock.found
-    stopped = [state + copied for state, copied in zip(seen["state"], seen["copied"], strict=True)]
-    if not stopped:
+        times = step_times(images, given.steps, Path(made, "run"), given.every)
+    if not spans.written:
         raise SystemExit("no checkpoint was written: raise --steps")
-    stop = statistics.median(stopped)
+    found = more(times, spans)
+    stopped = statistics.median(np.subtract(spans.copied, spans.began).tolist())
+    took = statistics.median(np.subtract(spans.written, spans.copied).tolist())
     measure.table(
-        f"All of ResNet50 at 96 px, a checkpoint every {given.seconds:.0f} s: {len(stopped)} of them in {given.rounds} rounds",
-        ("stopped, s", "share of the time", "written, s", "computing, s", "a step, s", "without, s", "more"),
+        f"All of ResNet50 at 96 px, {len(found)} checkpoints",
+        ("stopped, s", "written, s", "computing, s", "more, s", "mean", "of 30 s", "mean"),
         [
             [
-                stop,
-                f"{stop / given.seconds:.2%}",
-                statistics.median(seen["written"]),
-                statistics.median(seen["computed"]),
-                some,
-                none,
-                f"{some / none - 1:+.1%}",
+                stopped,
+                took,
+                statistics.median(spans.computed),
+                statistics.median(found),
+                statistics.mean(found),
+                f"{statistics.median(found) / INTERVAL:.1%}",
+                f"{statistics.mean(found) / INTERVAL:.1%}",
             ]
         ],
     )
