@@ -1,7 +1,7 @@
 """Files of tensors that carry the digest of their bytes in their names: whole or not there at all, and a changed byte is found.
 
-They are safetensors files, written straight from the arrays: what a library makes first, a copy of all in memory, takes longer
-than the digest and the writing together.
+They are safetensors files, written straight from the arrays. `safetensors.numpy.save` makes a copy of all of them first, which
+takes longer than the digest and the writing together; `save_file` says of a full disk what is no `OSError`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,8 @@ import numpy as np
 DIGITS = 32
 """Hexadecimal digits of a digest (SHA-256, its first half)."""
 CHUNK = 1 << 22
-DTYPES = {"bool": "BOOL", "bfloat16": "BF16"} | {
-    f"{kind}{bits}": f"{letter}{bits}"
-    for kind, letter in (("int", "I"), ("uint", "U"), ("float", "F"))
-    for bits in (8, 16, 32, 64)
+DTYPES = {"bool": "BOOL", "bfloat16": "BF16", "float16": "F16", "float32": "F32", "float64": "F64"} | {
+    f"{kind}{bits}": f"{kind[0].upper()}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)
 }
 """What safetensors calls NumPy's dtypes."""
 

@@ -12,6 +12,9 @@ from tfl.data.examples import Examples
 from tfl.lazy import tf
 from tfl.share import Share, weights
 
+AHEAD = 4
+"""Batches that are read ahead in one pass over a split: TensorFlow's own choice grows, and with it the memory of a long one."""
+
 Batched = Callable[[Any], Any]
 """From a data set of examples to one of batches."""
 
@@ -96,7 +99,7 @@ class Batches:
         data = one._batch(self.examples.dataset(), view or 0, lambda rows: rows.batch(self.batch_size))
         options = tf.data.Options()
         options.deterministic = True
-        return data.with_options(options).prefetch(4)
+        return data.with_options(options).prefetch(AHEAD)
 
     def _shared_out(self, data: tf.data.Dataset, skip: int) -> tf.data.Dataset:
         """`data` without a rest that is too small to give each replica an example, or with that rest made up."""
