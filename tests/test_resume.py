@@ -19,7 +19,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from safetensors.numpy import load_file
 
 import tfl
 from tfl import Last, Lora, Phase, checkpoint, sealed
@@ -264,23 +263,6 @@ def test_a_full_disk_ends_no_training_and_the_last_good_checkpoint_stays(
     assert [path.name[:6] for path in checkpoints(out)] == ["000002", "000003"]
     monkeypatch.setattr(sealed, "write", real)
     same(whole, run(photos, out, tmp_path / "cache"))
-
-
-def test_a_checkpoint_that_is_being_written_is_not_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = sealed.write
-
-    def slow(*args: Any, **fields: Any) -> Path:
-        time.sleep(0.3)
-        return real(*args, **fields)
-
-    monkeypatch.setattr(sealed, "write", slow)
-    checkpoints = Checkpoints(tmp_path, checkpoint.Config(), print)
-    variable = tf.Variable(tf.zeros(1000))
-    recorder = checkpoint.Recorder(checkpoints, {}, {"a": variable})
-    recorder.write(None)
-    variable.assign(tf.ones(1000))
-    recorder.write(None, wait=True)
-    assert [float(load_file(path)["model/a"].max()) for path in checkpoints.files()] == [0, 1]
 
 
 class Fill(keras.callbacks.Callback):

@@ -53,9 +53,7 @@ def evaluate(
 
     Raises `UserError` where shapes do not fit or a number is not finite.
     """
-    labels, predictions = np.asarray(labels), np.asarray(predictions, np.float64)
-    if kind == "regression":
-        labels, predictions = labels.reshape(-1).astype(np.float64), predictions.reshape(-1)
+    labels, predictions = _arrays(kind, labels, predictions)
     if not len(labels):
         return {"examples": 0}
     _check(kind, labels, predictions, class_names)
@@ -75,6 +73,12 @@ def evaluate(
         result["confusion_matrix"] = _confusion(kind, labels, predictions)
         result["per_class"] = sums.per_class(class_names)
     return result
+
+
+def _arrays(kind: Kind, labels: np.ndarray, predictions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both as arrays; those of a regression as rows of float64."""
+    labels, predictions = np.asarray(labels), np.asarray(predictions, np.float64)
+    return (labels.reshape(-1).astype(np.float64), predictions.reshape(-1)) if kind == "regression" else (labels, predictions)
 
 
 def _noting(errors: list[np.ndarray], formula: Formula) -> Formula:

@@ -42,11 +42,7 @@ def batches_by_length(
     """
     random = None if seed is None else np.random.default_rng(seed)
     padded = padded_lengths(lengths)
-    if random is None:
-        order = np.argsort(lengths, kind="stable")[::-1]
-    else:
-        order = random.permutation(len(padded))
-        order = order[np.argsort(-padded[order], kind="stable")]
+    order = _longest_first(lengths, padded, random)
     most = _most_rows(padded[order], batch_size, max_tokens, replicas)
     windows = 1 if random is None else max(1, len(order) // (WINDOW * batch_size))
     blocks = len(order) // windows
@@ -73,6 +69,14 @@ def batches_by_length(
     if random is None:
         return [batch[::-1] for batch in reversed(batches)]
     return [batches[place] for place in random.permutation(len(batches))]
+
+
+def _longest_first(lengths: np.ndarray, padded: np.ndarray, random: np.random.Generator | None) -> np.ndarray:
+    """All positions; with `random`, those of one padded length in random order."""
+    if random is None:
+        return np.argsort(lengths, kind="stable")[::-1]
+    order = random.permutation(len(padded))
+    return order[np.argsort(-padded[order], kind="stable")]
 
 
 def _most_rows(padded: np.ndarray, batch_size: int, max_tokens: int | None, replicas: int) -> np.ndarray:

@@ -39,14 +39,7 @@ def compared(
         differences = np.abs(before - after).max(axis=-1)
         same = _same_classes(kind, before, after, tolerance)
     quantized = about.get("quantize") is not None
-    reasons = []
     bad = ~(differences <= tolerance)  # NaN is bad
-    if bad.any():
-        what = "values" if kind == "regression" else "probabilities"
-        most = f"by up to {differences.max():.2g} (at most {tolerance:.0e})"
-        reasons.append(f"{what} of {bad.sum()} of {len(bad)} examples differ, {most}")
-    if not same.all() and kind != "regression":
-        reasons.append(f"{(~same).sum()} of {len(same)} examples get another class")
     wrong = np.flatnonzero(~same if quantized and kind != "regression" else bad | ~same)[:SHOWN]
     shown = [
         {
@@ -65,9 +58,21 @@ def compared(
         "disagreements": tuple(shown),
     }
     if not quantized:
-        return reasons, result
+        return _reasons(kind, differences, bad, same, tolerance), result
     told, cost = _cost(QUALITY[kind], metrics, about["max_loss"])
     return told, result | {"cost": cost}
+
+
+def _reasons(kind: str, differences: np.ndarray, bad: np.ndarray, same: np.ndarray, tolerance: float) -> list[str]:
+    """Why the two do not agree; nothing where they do."""
+    reasons = []
+    if bad.any():
+        what = "values" if kind == "regression" else "probabilities"
+        most = f"by up to {differences.max():.2g} (at most {tolerance:.0e})"
+        reasons.append(f"{what} of {bad.sum()} of {len(bad)} examples differ, {most}")
+    if not same.all() and kind != "regression":
+        reasons.append(f"{(~same).sum()} of {len(same)} examples get another class")
+    return reasons
 
 
 def _cost(

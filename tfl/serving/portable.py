@@ -43,11 +43,8 @@ def write(
     hold the model, and where the file does not predict what was evaluated.
     """
     check(folder, name)
+    calibration = _calibration(run, quantize)
     facts, (task,), model = run.facts, run.facts.tasks.values(), name or bundle.name_of(run)
-    calibration = None
-    if quantize == "int8":
-        examples = tensors.training_examples(run)
-        calibration = partial(tensors.inputs, examples, run.preprocess, facts.modality, facts.resize, 1)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".draft-", dir=folder.parent) as place:
         draft = Path(place) / "export"
@@ -78,6 +75,13 @@ def write(
         certified.save(draft)
         os.replace(draft, folder)  # fails where something has come into the folder meanwhile
     return folder
+
+
+def _calibration(run: Run, quantize: str | None) -> targets.Calibration | None:
+    """What gives the inputs that the ranges of whole numbers are found by; None where no such thing is needed."""
+    if quantize != "int8":
+        return None
+    return partial(tensors.inputs, tensors.training_examples(run), run.preprocess, run.facts.modality, run.facts.resize, 1)
 
 
 def check(folder: Path, name: str | None = None) -> None:
