@@ -54,7 +54,7 @@ def test_a_planted_corner_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     decides, mark = sorted(of(done, "cues"), key=lambda one: one.text)
     assert (decides.level, mark.level) == ("serious", "serious")
     assert "a cue in the bottom right corner marks 1" in decides.text
-    assert "in the bottom right corner (row 8, column 8 of 8) alone tells" in mark.text
+    assert "in the bottom right corner (row 16, column 16 of 16) alone tells" in mark.text
     (marked,) = [one for one in done.sections["cues"].facts["classes"] if one["class"] == "1"]
     assert (marked["row"], marked["column"]) == (3, 3)
     assert marked["turned"]["low"] > 0.5

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tfl.data.batches import Batches, in_batches, stream_seed
+from tfl.data.batches import AHEAD, Batches, in_batches, stream_seed
 from tfl.data.examples import Columns
 from tfl.data.lengths import batches_by_length
 from tfl.features.shard import Shard, numpy_dtype
@@ -110,7 +110,8 @@ class FeatureBatches(Batches):
         data = tf.data.Dataset.counter(epoch).flat_map(plain(batches)).map(plain(self._read), num_parallel_calls=2)
         options = tf.data.Options()
         options.deterministic = True
-        return data.with_options(options).prefetch(tf.data.AUTOTUNE)
+        options.autotune.enabled = False  # of what is quick anyway; a thread that tunes is waited for when the data set ends
+        return data.with_options(options).prefetch(AHEAD)
 
     def _read(self, view: Any, index: Any, weight: Any) -> dict[str, Any]:
         """The batch of the examples at `index` as they are in a view."""

@@ -18,6 +18,7 @@ from tfl.config import UserError
 from tfl.studies.audit import intervals, marks
 from tfl.studies.audit.finding import Finding, Section
 from tfl.studies.audit.intervals import shown
+from tfl.studies.audit.places import Place, border, edges, in_words
 from tfl.studies.audit.subject import ONCE, Predicted, Subject, need
 
 GRID = 4
@@ -30,26 +31,11 @@ NOTABLE, SERIOUS = 0.10, 0.30
 FEWEST = 4
 """Images of each class, at least, for a place to be judged."""
 
-Place = tuple[int, int]
-"""Row and column in the grid."""
-
 
 def bounds(place: Place, size: tuple[int, int]) -> tuple[slice, slice]:
     """Rows and columns of the pixels at `place` in an image of `size`, (height, width)."""
-    edges = [np.linspace(0, length, GRID + 1).round().astype(int) for length in size]
-    return tuple(slice(int(edge[at]), int(edge[at + 1])) for edge, at in zip(edges, place, strict=True))  # type: ignore[return-value]
-
-
-def border() -> list[Place]:
-    """The places of the grid that touch the border."""
-    return [place for place in np.ndindex(GRID, GRID) if not all(0 < at < GRID - 1 for at in place)]
-
-
-def in_words(place: Place, grid: int = GRID) -> str:
-    """`top left corner`, `top edge`, `left edge` …"""
-    rows = {0: "top", grid - 1: "bottom"}.get(place[0], "")
-    columns = {0: "left", grid - 1: "right"}.get(place[1], "")
-    return f"{rows} {columns} corner" if rows and columns else f"{rows or columns} edge" if rows or columns else "middle"
+    rows, columns = (slice(int(edge[at]), int(edge[at + 1])) for edge, at in zip(edges(size, GRID), place, strict=True))
+    return rows, columns
 
 
 def hidden(image: np.ndarray, place: Place) -> np.ndarray:
@@ -90,12 +76,9 @@ def _marks(subject: Subject) -> list[dict[str, Any]]:
     """What a place of the border tells of a class by its colours, in training and in test."""
     train, test = subject.part("train"), subject.test
     test = test.take(subject.sample(len(test.labels), ONCE * subject.limit, "marks"))
-    described = [marks.described(subject.pixels(one.rows)) for one in (train, test)]
-    found = marks.marks(described[0], train.labels, described[1], test.labels, subject.seed)
-    return [
-        {"class": subject.classes[one.pop("number")], "place": in_words((one["row"], one["column"]), marks.GRID), **one}
-        for one in found[:CLASSES]
-    ]
+    pixels = [subject.pixels(one.rows) for one in (train, test)]
+    found = marks.marks(pixels[0], train.labels, pixels[1], test.labels, subject.seed)
+    return [{"class": subject.classes[one.pop("number")], **one} for one in found[:CLASSES]]
 
 
 def _images(subject: Subject) -> tuple[Predicted, np.ndarray]:
@@ -125,13 +108,13 @@ def _of_class(subject: Subject, number: int, chosen: Predicted, pixels: np.ndarr
         chosen = subject.of_pixels(np.stack(made)).argmax(axis=1)
         return np.asarray(chosen == number, np.float64).reshape(len(places), -1)
 
-    places = border()
+    places = border(GRID)
     by_place = turned(donors, places)
     best = int(by_place.mean(axis=1).argmax())
     effect = intervals.paired(by_place[best], turned(alike, [places[best]])[0])
     found = {
         "class": subject.classes[number],
-        "place": in_words(places[best]),
+        "place": in_words(places[best], GRID),
         "row": int(places[best][0]),
         "column": int(places[best][1]),
         "turned": {**effect, "examples": len(others)},
