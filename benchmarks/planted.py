@@ -7,8 +7,8 @@ Photos of flowers at 64 pixels, MobileNet 0.25, a head on frozen features agains
 With --cue, `tfl audit` of MobileNetV2 on ants and bees, with a coloured corner on the bees in training and validation and none
 in test; and of the same without the corner.
 
-With --marks, how often the audit's look at the data names a corner that one class has in training and none in test, and how often
-it names a place where nothing was planted: four sets of photos, a fresh split, class and corner for each trial.
+With --marks, how often the audit's look at the data names a corner that one class has in training and none in test, and how
+often a place where nothing was planted: four sets of photos, a fresh split, class and corner for each trial.
 
     python benchmarks/planted.py [--trials 20] [--seeds 3] [--updates 40] [--control 3]
     python benchmarks/planted.py --cue
