@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 
 from tfl.data.examples import Examples
+from tfl.data.steady import AHEAD, steady
 from tfl.lazy import tf
 from tfl.share import Share, weights
-
-AHEAD = 4
-"""Batches that are read ahead in one pass over a split: TensorFlow's own choice grows, and with it the memory of a long one."""
 
 Batched = Callable[[Any], Any]
 """From a data set of examples to one of batches."""
@@ -70,9 +68,7 @@ class Batches:
             data = self._batch(share.elements(data, sizes), epoch, lambda rows: share.batched(rows, sizes))
             counts = tf.data.Dataset.from_tensor_slices(weights(np.repeat(sizes, share.count).tolist()))
             data = tf.data.Dataset.zip(data, counts).map(weighted)
-        options = tf.data.Options()
-        options.deterministic = True
-        return data.with_options(options).prefetch(tf.data.AUTOTUNE)
+        return steady(data).prefetch(AHEAD)
 
     @property
     def lasts(self) -> bool:
@@ -97,9 +93,7 @@ class Batches:
         """The batches in the order of the examples; with `view`, each example as it is augmented in that epoch."""
         one = replace(self, training=view is not None)
         data = one._batch(self.examples.dataset(), view or 0, lambda rows: rows.batch(self.batch_size))
-        options = tf.data.Options()
-        options.deterministic = True
-        return data.with_options(options).prefetch(AHEAD)
+        return steady(data).prefetch(AHEAD)
 
     def _shared_out(self, data: tf.data.Dataset, skip: int) -> tf.data.Dataset:
         """`data` without a rest that is too small to give each replica an example, or with that rest made up."""

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tfl.data.steady import steady
 from tfl.lazy import tf
 
 Modality = Literal["image", "text"]
@@ -93,7 +94,7 @@ class Columns:
         def gather(index: Any) -> dict[str, Any]:
             return {"index": index, **{name: _row(column, index) for name, column in columns.items()}}
 
-        return tf.data.Dataset.from_tensor_slices(order).map(gather, num_parallel_calls=tf.data.AUTOTUNE)
+        return steady(tf.data.Dataset.from_tensor_slices(order).map(gather, num_parallel_calls=tf.data.AUTOTUNE))
 
     def gathered(self, positions: Any) -> dict[str, Any]:
         """The columns `index`, inputs and, where there are labels, `label` at `positions` ([M] int64), as tensors; a
@@ -163,7 +164,7 @@ class Stream:
             # The operation's seed is a signed 32-bit pair inside; fold larger seeds into it.
             data = data.shuffle(SHUFFLE_BUFFER, seed=shuffle_seed % (2**31), reshuffle_each_iteration=False)
         data = data.skip(skip).map(attach, num_parallel_calls=tf.data.AUTOTUNE)
-        return data.apply(tf.data.experimental.assert_cardinality(max(0, len(self) - skip)))
+        return steady(data.apply(tf.data.experimental.assert_cardinality(max(0, len(self) - skip))))
 
 
 Examples = Columns | Stream

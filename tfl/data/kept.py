@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tfl.data.examples import Columns, Examples, digest, digests, strings
+from tfl.data.steady import steady
 from tfl.lazy import tf
 
 
@@ -39,7 +40,7 @@ def keep(examples: Examples, file: Path) -> None:
 
 def read(file: Path) -> Iterator[dict[str, Any]]:
     """The kept examples: dicts of `id` str, `label` [·] float32, and the bytes of what else there is."""
-    for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator():
+    for record in steady(tf.data.TFRecordDataset(str(file))).as_numpy_iterator():
         yield _row(record)
 
 
@@ -49,7 +50,8 @@ def at(file: Path, places: Collection[int]) -> Iterator[tuple[int, dict[str, Any
         return
     wanted = tf.constant(sorted(places), tf.int64)
     records = tf.data.TFRecordDataset(str(file)).take(max(places) + 1).enumerate()
-    for place, record in records.filter(lambda place, _: tf.reduce_any(wanted == place)).as_numpy_iterator():
+    chosen = records.filter(lambda place, _: tf.reduce_any(wanted == place))
+    for place, record in steady(chosen).as_numpy_iterator():
         yield int(place), _row(record)
 
 

@@ -20,6 +20,7 @@ from tfl.data.config import Resize
 from tfl.data.examples import Columns, Examples, strings
 from tfl.data.lengths import batches_by_length, padded_lengths
 from tfl.data.served import NUMBER, served
+from tfl.data.steady import AHEAD, steady
 from tfl.data.text import tokenize
 from tfl.lazy import tf
 from tfl.share import Share, split, weights
@@ -46,7 +47,7 @@ class ImageBatches(Batches):
             return super().epoch(epoch, skip, share)
         batches = in_batches(len(self.examples), self.batch_size, seed=stream_seed(self.seed, epoch), replicas=self._least)
         own = split(batches[skip:], share)
-        return served(self.service, functools.partial(self._numbered, epoch, own), len(own)).prefetch(tf.data.AUTOTUNE)
+        return steady(served(self.service, functools.partial(self._numbered, epoch, own), len(own))).prefetch(AHEAD)
 
     def _numbered(self, epoch: int, own: Sequence[tuple[np.ndarray, np.ndarray]], numbers: np.ndarray) -> tf.data.Dataset:
         """Of the (part, whole batch) in `own` those with these `numbers`, each made of what is known here by its number."""
@@ -72,10 +73,7 @@ class ImageBatches(Batches):
             return {**weighted(batch, tf.gather(counts, number)), NUMBER: number}
 
         data = tf.data.Dataset.from_tensor_slices(numbers).flat_map(plain(rows))
-        data = self._batch(data, epoch, batched).map(plain(one))
-        options = tf.data.Options()
-        options.deterministic = True
-        return data.with_options(options)
+        return steady(self._batch(data, epoch, batched).map(plain(one)))
 
     @cached_property
     def _shipped(self) -> Columns:
@@ -189,9 +187,7 @@ class TextBatches(Batches):
             lengths = tf.constant([self._padded[batch].max() for _, batch in own], tf.int64)
         columns = (positions, lengths, weights([len(batch) for _, batch in own]))
         data = tf.data.Dataset.from_tensor_slices(columns).map(gather, num_parallel_calls=tf.data.AUTOTUNE)
-        options = tf.data.Options()
-        options.deterministic = True
-        return data.with_options(options).prefetch(tf.data.AUTOTUNE)
+        return steady(data).prefetch(AHEAD)
 
 
 @dataclass(frozen=True, kw_only=True)

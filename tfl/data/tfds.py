@@ -20,6 +20,7 @@ from tfl.data.examples import Examples, Records, Stream, Unreadable, digest, dig
 from tfl.data.files import unreadable_inputs
 from tfl.data.labels import Labels, attach, indicator_labels, read_labels
 from tfl.data.splits import held_out
+from tfl.data.steady import AHEAD, steady
 from tfl.lazy import tf
 
 CHUNK = 256
@@ -281,7 +282,7 @@ def _scan(builder: Any, spec: str, names: dict[str, str], label: str) -> tuple[S
 
 def _chunks(data: tf.data.Dataset) -> Iterator[list[dict[str, Any]]]:
     chunk: list[dict[str, Any]] = []
-    for example in data.prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
+    for example in steady(data).prefetch(AHEAD).as_numpy_iterator():
         chunk.append(example)
         if len(chunk) == CHUNK:
             yield chunk

@@ -22,6 +22,7 @@ from tfl.data.examples import Examples, Records, Stream, Unreadable, digest, dig
 from tfl.data.files import unreadable_inputs
 from tfl.data.labels import attach, indicator_labels, read_labels
 from tfl.data.splits import NAMES, UNREADABLE_LIMIT, held_out
+from tfl.data.steady import steady
 from tfl.lazy import tf
 
 CHUNK = 256
@@ -178,7 +179,7 @@ def _scan(
 
 def _records(file: Path) -> Iterator[Any]:
     """The records of a shard in lists of up to `CHUNK`; the error, last, where the shard breaks off."""
-    records = iter(tf.data.TFRecordDataset(str(file)).prefetch(CHUNK))
+    records = iter(steady(tf.data.TFRecordDataset(str(file))).prefetch(CHUNK))
     chunk: list[bytes] = []
     failure = None
     while True:

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from tfl.data.batches import AHEAD, Batches, in_batches, stream_seed
+from tfl.data.batches import Batches, in_batches, stream_seed
 from tfl.data.examples import Columns
 from tfl.data.lengths import batches_by_length
+from tfl.data.steady import AHEAD, steady
 from tfl.features.shard import Shard, numpy_dtype
 from tfl.features.store import Entry, Place
 from tfl.lazy import tf
@@ -108,10 +109,7 @@ class FeatureBatches(Batches):
 
         plain = tf.autograph.experimental.do_not_convert  # quicker to trace
         data = tf.data.Dataset.counter(epoch).flat_map(plain(batches)).map(plain(self._read), num_parallel_calls=2)
-        options = tf.data.Options()
-        options.deterministic = True
-        options.autotune.enabled = False  # of what is quick anyway; a thread that tunes is waited for when the data set ends
-        return data.with_options(options).prefetch(AHEAD)
+        return steady(data).prefetch(AHEAD)
 
     def _read(self, view: Any, index: Any, weight: Any) -> dict[str, Any]:
         """The batch of the examples at `index` as they are in a view."""

@@ -18,7 +18,7 @@ from tfl.data import kept
 from tfl.data.batches import stream_seed
 from tfl.data.examples import Columns, Examples, digest, digests, strings
 from tfl.data.splits import Splits
-from tfl.lazy import pd
+from tfl.lazy import pd, tf
 from tfl.run import EXAMPLES, PREDICTIONS, Run
 from tfl.tasks import Task
 
@@ -124,7 +124,8 @@ class Subject:
     def pixels(self, rows: Examples) -> np.ndarray:
         """`[N, H, W, 3] uint8`: the images as large as the backbone takes them."""
         size, mode = self.run.preprocess.size, self.run.facts.resize
-        loaded = rows.dataset().map(lambda row: images.load_resized(row, size, mode)["image"])
+        load = tf.autograph.experimental.do_not_convert(lambda row: images.load_resized(row, size, mode)["image"])
+        loaded = rows.dataset().map(load, num_parallel_calls=tf.data.AUTOTUNE)
         return np.stack([np.rint(image).astype(np.uint8) for image in loaded.as_numpy_iterator()])
 
     def of_pixels(self, pixels: np.ndarray) -> np.ndarray:
