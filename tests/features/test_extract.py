@@ -82,6 +82,7 @@ def values_of(part: Extracted, name: str = "train", epoch: int = 0) -> dict[int,
 def test_what_is_stored_is_what_would_be_computed(trainable: str, stored: str, tmp_path: Path) -> None:
     part, whole = extracted(tmp_path, trainable)
     assert isinstance(part.streams["train"], FeatureBatches)
+    assert part.streams["train"].epoch(0).options().autotune.enabled is False, "it would end late"
     assert part.facts["stored"] == stored
     assert part.facts["computed"] == 40, "those of the validation split are among them"
     direct = Extracted(cut=whole, streams={"train": tiny.batches(tiny.examples(), training=True, seed=3)})
