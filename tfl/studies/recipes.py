@@ -16,9 +16,9 @@ MOST_EPOCHS = 100_000
 """Of a phase that ends when its seconds are over."""
 
 RATES = {"image": {"scratch": 1e-3, "head": 3e-3, "rest": 1e-4}, "text": {"scratch": 3e-4, "head": 1e-2, "rest": 1e-4}}
-"""Peak learning rates of AdamW. From random weights there is nothing to spoil, so that the rate is that of a new network. That
-of the head is the one at which a few hundred updates on frozen features come to their end: of 1e-3, 3e-3, 1e-2 and 3e-2, MiniLM
-had 0.68, 0.73, 0.74 and 0.74 on validation sentences of the Financial PhraseBank, and 0.76, 0.81, 0.83 and 0.81 on those of SST-2."""
+"""Peak learning rates of AdamW. From random weights there is nothing to spoil, so that the rate is that of a new network. At
+that of the head, a few hundred updates on frozen features come to their end: with 1e-3, 3e-3, 1e-2 and 3e-2, MiniLM had 0.68,
+0.73, 0.74 and 0.74 on validation sentences of the Financial PhraseBank, and 0.76, 0.81, 0.83 and 0.81 on those of SST-2."""
 
 
 def phases_of(method: str, modality: Literal["image", "text"], blocks: int, own: Sequence[Phase]) -> tuple[Phase, ...]:
