@@ -208,6 +208,9 @@ def test_a_comparison_that_is_broken_off_goes_on_and_comes_to_a_verdict(
     assert {"none", "pretrained"} == set(tiny_backbone)
     assert main([*words, "--seeds", "3"]) == 2
     assert "holds a comparison with another seeds" in capsys.readouterr().err
+    monkeypatch.setitem(recipes.RATES["image"], "head", 1.0)  # as another version may have it
+    assert main(words) == 2
+    assert "head-4-0.json was trained by another recipe" in capsys.readouterr().err
 
 
 def _has_a_page(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -57,7 +57,7 @@ def compare(config: finetune.Config, plan: Plan, out: str | Path | None = None) 
         done: dict[Key, Trial] = {}
         keys = list(_keys(plan, config.seed))
         for number, key in enumerate(keys, start=1):
-            found = trial.read(trial.place(folder / TRIALS, *key), trainer.fingerprint)
+            found = trial.read(trial.place(folder / TRIALS, *key), trainer.fingerprint, trainer.phases(key[0]))
             if found is None:
                 found = trainer.run(*key)
                 if found is None or session.interrupt.wanted:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tfl.config import UserError, plain
+from tfl.phases import Phase
 from tfl.report import PhaseReport
 from tfl.studies.subsets import Labels
 
@@ -64,14 +65,24 @@ def place(folder: Path, method: str, labels: Labels, seed: int) -> Path:
     return folder / f"{method}-{labels}-{seed}.json"
 
 
-def read(file: Path, fingerprint: str) -> Trial | None:
-    """The trial in `file`; None where there is none. Raises `UserError` where it was made on other data or weights."""
+def read(file: Path, fingerprint: str, phases: Sequence[Phase]) -> Trial | None:
+    """The trial in `file`; None where there is none. Raises `UserError` where it was made on other data or weights, or by
+    another recipe than `phases`, which are those of its method before they are brought to the budget.
+    """
     if not file.is_file():
         return None
     found = Trial(**json.loads(file.read_text(encoding="utf-8")))
     if found.fingerprint != fingerprint:
         raise UserError(f"--out: {file} was trained on other data, or from other weights; restore them, or name another folder")
+    if _recipe(found.phases) != _recipe(json.loads(json.dumps(plain(phases)))):
+        raise UserError(f"--out: {file} was trained by another recipe, as another version of tfl has it; name another folder")
     return found
+
+
+def _recipe(phases: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the budget leaves as it is."""
+    budgeted = ("epochs", "validate_every", "schedule", "warmup")
+    return [{name: value for name, value in phase.items() if name not in budgeted} for phase in phases]
 
 
 def curve_of(
