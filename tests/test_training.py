@@ -218,19 +218,6 @@ def test_layer_decay_gives_each_block_its_own_rate_under_adam() -> None:
         assert steps[f"{path}/kernel"] == pytest.approx(rate, rel=0.02)  # Adam's first step is the learning rate
 
 
-def test_weight_decay_spares_biases_and_norms() -> None:
-    backbone, model = made()
-    models.set_trainable(model, backbone, "all", batch_norm="train")
-    from tfl.optimizers import optimizer
-
-    phase = Phase(weight_decay=0.1)
-    (group,) = models.groups(model, backbone, phase)
-    own = optimizer(phase, group, 10)
-    own.build(group.variables)
-    decayed = {v.path for v in group.variables if own._use_weight_decay(v)}
-    assert decayed == {"head/kernel", *(f"block{n}_conv/kernel" for n in (1, 2, 3))}
-
-
 def test_clipping_bounds_the_norm_of_all_gradients_together() -> None:
     backbone, model = made()
     phase = Phase(
@@ -287,6 +274,7 @@ cpus = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpus[0], [tf.config.LogicalDeviceConfiguration()] * 2)
 import keras, numpy as np
 from tests import tiny
+from tests.test_optimizers import of_keras, of_tfl, stepped
 from tests.test_training import TASKS, Phase, Supervised, cut, distribute, fit_phase, models, predict
 from tfl.batch_norm import Reestimator
 
@@ -312,6 +300,8 @@ assert two.num_replicas_in_sync == 2
 np.testing.assert_allclose(a, b, atol=1e-5)
 np.testing.assert_allclose(x, y, atol=1e-4)
 assert x.shape == (21, 2)
+for value, expected in zip(stepped(of_tfl("adamw"), two), stepped(of_keras("adamw"), two), strict=True):
+    np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-6)
 
 with two.scope():
     inputs = keras.Input((64,))

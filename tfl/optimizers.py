@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tfl.lazy import keras
+from tfl.lazy import keras, tf
 from tfl.models import Group
 from tfl.phases import Phase
 
@@ -38,6 +38,40 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         return {"peak": self.peak, "steps": self.steps, "warmup": self.warmup, "shape": self.shape}
 
 
+class _InOnePass:
+    """The step of Adam (Kingma and Ba 2015, arXiv:1412.6980) as one operation, that of TensorFlow.
+
+    Keras makes a dozen of it, each of which reads and writes arrays of the size of the variable. Values agree but for rounding.
+    """
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Updates `variable`, a `tf.Variable`, and its moments; what Keras calls."""
+        kind = variable.dtype
+        number = self._get_variable_index(variable)
+        step = tf.cast(self.iterations + 1, kind)
+        first, second = tf.constant(self.beta_1, kind), tf.constant(self.beta_2, kind)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[number].value.handle,
+            v=self._velocities[number].value.handle,
+            beta1_power=tf.pow(first, step),
+            beta2_power=tf.pow(second, step),
+            lr=tf.cast(learning_rate, kind),
+            beta1=first,
+            beta2=second,
+            epsilon=tf.constant(self.epsilon, kind),
+            grad=tf.cast(gradient, kind),
+        )
+
+
+class Adam(_InOnePass, keras.optimizers.Adam):
+    """Adam, its step in one pass over the variable."""
+
+
+class AdamW(_InOnePass, keras.optimizers.AdamW):
+    """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101), its step in one pass over the variable."""
+
+
 def optimizer(phase: Phase, group: Group, steps: int) -> Any:
     """The Keras optimizer of one group of variables, with the phase's schedule over `steps` steps."""
     peak = phase.learning_rate * group.scale
@@ -48,9 +82,9 @@ def optimizer(phase: Phase, group: Group, steps: int) -> Any:
     elif phase.optimizer == "rmsprop":
         made = kinds.RMSprop(rate)
     elif phase.optimizer == "adam":
-        made = kinds.Adam(rate)
+        made = Adam(rate)
     else:
-        made = {"adamw": kinds.AdamW, "lion": kinds.Lion}[phase.optimizer](rate, weight_decay=phase.weight_decay)
+        made = {"adamw": AdamW, "lion": kinds.Lion}[phase.optimizer](rate, weight_decay=phase.weight_decay)
     if made.weight_decay is not None:
         made.exclude_from_weight_decay(var_list=[v for v in group.variables if len(v.shape) <= 1])
     if keras.config.dtype_policy().compute_dtype == "float16":
