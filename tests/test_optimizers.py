@@ -35,7 +35,7 @@ def stepped(make: Any, strategy: Any = None) -> list[np.ndarray]:
     return [variable.numpy() for variable in variables]
 
 
-def of_tfl(name: str) -> Any:
+def of_tfl(name: Any) -> Any:
     """What makes the optimizer of a phase for some variables."""
     phase = Phase(optimizer=name, learning_rate=0.01, weight_decay=0.1)
     return lambda variables: optimizer(phase, Group("all", variables, 1.0), STEPS)

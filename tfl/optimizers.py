@@ -38,10 +38,11 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         return {"peak": self.peak, "steps": self.steps, "warmup": self.warmup, "shape": self.shape}
 
 
-class _InOnePass:
-    """The step of Adam (Kingma and Ba 2015, arXiv:1412.6980) as one operation, that of TensorFlow.
+class Adam(keras.optimizers.Adam):
+    """Adam (Kingma and Ba 2015, arXiv:1412.6980), and with `weight_decay` AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101).
 
-    Keras makes a dozen of it, each of which reads and writes arrays of the size of the variable. Values agree but for rounding.
+    The step is one operation, that of TensorFlow. Keras makes a dozen of it, each of which reads and writes arrays of the size
+    of the variable. Values agree but for rounding.
     """
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
@@ -64,14 +65,6 @@ class _InOnePass:
         )
 
 
-class Adam(_InOnePass, keras.optimizers.Adam):
-    """Adam, its step in one pass over the variable."""
-
-
-class AdamW(_InOnePass, keras.optimizers.AdamW):
-    """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101), its step in one pass over the variable."""
-
-
 def optimizer(phase: Phase, group: Group, steps: int) -> Any:
     """The Keras optimizer of one group of variables, with the phase's schedule over `steps` steps."""
     peak = phase.learning_rate * group.scale
@@ -81,10 +74,10 @@ def optimizer(phase: Phase, group: Group, steps: int) -> Any:
         made = kinds.SGD(rate, momentum=0.9, nesterov=True, weight_decay=phase.weight_decay or None)
     elif phase.optimizer == "rmsprop":
         made = kinds.RMSprop(rate)
-    elif phase.optimizer == "adam":
-        made = Adam(rate)
+    elif phase.optimizer == "lion":
+        made = kinds.Lion(rate, weight_decay=phase.weight_decay)
     else:
-        made = {"adamw": AdamW, "lion": kinds.Lion}[phase.optimizer](rate, weight_decay=phase.weight_decay)
+        made = Adam(rate, weight_decay=phase.weight_decay if phase.optimizer == "adamw" else None)
     if made.weight_decay is not None:
         made.exclude_from_weight_decay(var_list=[v for v in group.variables if len(v.shape) <= 1])
     if keras.config.dtype_policy().compute_dtype == "float16":
