@@ -6,6 +6,7 @@
     backbone = tfl.load_backbone("resnet50", trainable=False)
     tfl.select("photos/", backbones=["mobilenet_v2", "resnet50"]).recommended
     tfl.lr_find("photos/", backbone="resnet50", phase=2).suggested
+    tfl.compare("photos/", backbone="resnet50", labels=[5, 20, "all"]).effects
 
 Importing `tfl` is cheap: TensorFlow is imported when something needs it.
 """
@@ -24,6 +25,7 @@ from tfl.phases import Last, Lora, Phase
 if TYPE_CHECKING:
     from tfl.backbones import Backbone
     from tfl.run import Run
+    from tfl.studies.compare import Comparison
     from tfl.studies.lr_find import Found
     from tfl.studies.select import Selection
 
@@ -102,6 +104,35 @@ def lr_find(
     return job(source, backbone=backbone, weights=weights, out=out, options=options, fields=fields)
 
 
+def compare(
+    source: Any,
+    *,
+    backbone: str | Mapping[str, Any],
+    weights: str | None = None,
+    labels: Sequence[int | str] | None = None,
+    seeds: int = 5,
+    methods: Sequence[str] | None = None,
+    updates: int | None = None,
+    budget: float | None = None,
+    endpoint: str | None = None,
+    out: str | Path | None = None,
+    **fields: Any,
+) -> Comparison:
+    """Did the transfer help? `methods` against the same architecture from scratch, on the same budget, with paired `seeds`.
+
+    `source`, `backbone`, `weights` and `fields` are those of `finetune`. `labels`: so many of each class, numbers or "all"
+    (None: 5, 10, 20, 50, all, as far as the data goes); `methods`: of scratch, head, top, full, lora, config; `updates` of each
+    training, or `budget`, its seconds; `endpoint`: what the verdict is about, such as end@20 (None: the end at the largest
+    count). The first of the result's `effects` is that of the primary end point. The same call with the same `out` goes on
+    with a comparison that was interrupted. Raises `UserError` for what the user can put right.
+    """
+    from tfl.jobs import compare as job
+
+    chosen = {"labels": labels, "seeds": seeds, "methods": methods}
+    options = {**chosen, "updates": updates, "budget": budget, "endpoint": endpoint}
+    return job(source, backbone=backbone, weights=weights, out=out, options=options, fields=fields)
+
+
 def load(directory: str | Path) -> Run:
     """The finished run in `directory`. Raises `UserError` where there is none."""
     from tfl.run import load as load_run
@@ -116,4 +147,16 @@ def load_backbone(name: str, *, weights: str = "pretrained", trainable: Any = Tr
     return backbones.load(name, weights=weights, trainable=trainable, **fields)
 
 
-__all__ = ["Last", "Lora", "Phase", "UserError", "__version__", "finetune", "load", "load_backbone", "lr_find", "select"]
+__all__ = [
+    "Last",
+    "Lora",
+    "Phase",
+    "UserError",
+    "__version__",
+    "compare",
+    "finetune",
+    "load",
+    "load_backbone",
+    "lr_find",
+    "select",
+]

@@ -191,6 +191,17 @@ def selection(raw: Mapping[str, Any], named: str | Sequence[Any] | None, options
     return config, Plan(backbones=chosen, named="name" in base, **given)
 
 
+def comparison(raw: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Any, Any]:
+    """The config and the plan of a comparison with training from scratch; `options` are those of `tfl.studies.plan.plan`."""
+    from tfl.studies.plan import plan
+
+    found = plan(**options, own_phases=bool(raw.get("phases")))
+    config = config_of(raw)
+    if config.backbone.weights == "none":
+        raise UserError("backbone.weights: none is what scratch has already; name the pre-trained weights to compare with it")
+    return config, found
+
+
 def finetune(
     source: Any,
     *,
@@ -218,6 +229,24 @@ def select(
     from tfl.studies.select import select as run
 
     return run(config, plan, out, source=given)
+
+
+def compare(
+    source: Any, *, backbone: str | Mapping[str, Any], weights: str | None, out: str | Path | None, options: Any, fields: Any
+) -> Any:
+    """`tfl.compare`: a comparison from Python values; its picture and page are written where Matplotlib is there."""
+    raw, given = _given(source, backbone, weights, fields)
+    config, plan = comparison(raw, options)
+    check_folder("out", out or "runs")
+    from tfl import reporting
+    from tfl.studies import page, picture
+    from tfl.studies.compare import compare as run
+
+    done = run(config, plan, out, source=given)
+    if done.trials is not None:
+        picture.draw(done.trials, done.folder)
+        reporting.attempt(done.folder, print, page.write)
+    return done
 
 
 def lr_find(

@@ -54,17 +54,11 @@ def sweep(arguments: argparse.Namespace) -> int:
 
 def compare(arguments: argparse.Namespace) -> int:
     """Compares methods with training from scratch, and prints the verdict."""
-    from tfl.config import UserError, override
-    from tfl.jobs import check_folder, config_of, typed
-    from tfl.studies.plan import plan
+    from tfl.config import override
+    from tfl.jobs import check_folder, comparison, typed
 
-    raw = override(*typed(arguments))
     options = ("labels", "seeds", "methods", "updates", "budget", "endpoint")
-    chosen = {name: getattr(arguments, name) for name in options}
-    found = plan(**chosen, own_phases=bool(raw.get("phases")))
-    config = config_of(raw)
-    if config.backbone.weights == "none":
-        raise UserError("backbone.weights: none is what scratch has already; name the pre-trained weights to compare with it")
+    config, found = comparison(override(*typed(arguments)), {name: getattr(arguments, name) for name in options})
     check_folder("--out", arguments.out or "runs")
     from tfl import reporting
     from tfl.run import REPORT

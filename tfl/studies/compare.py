@@ -41,16 +41,17 @@ class Comparison:
         return effects.effects(self.trials) if self.trials is not None else []
 
 
-def compare(config: finetune.Config, plan: Plan, out: str | Path | None = None) -> Comparison:
+def compare(config: finetune.Config, plan: Plan, out: str | Path | None = None, *, source: Any = None) -> Comparison:
     """Trains every method with every count of labels and every seed, and writes what came of it to the directory `out`.
 
     The same call on the same directory goes on with a comparison that was interrupted: what is trained is not trained
-    again. Raises `UserError` for data that cannot be compared on, and where `out` holds something else.
+    again. `source`: what the data of a `memory` source is, given in Python. Raises `UserError` for data that cannot be compared
+    on, and where `out` holds something else.
     """
     folder = Path(out) if out else Path("runs") / f"compare-{datetime.datetime.now():%Y%m%d-%H%M%S}"
     about = {"config": plain(config), **described(plan)}
     with claimed(folder, ABOUT, about, "comparison"), Session(config, folder / "session") as session, session.interrupt:
-        trainer = Trainer(session, config, plan)
+        trainer = Trainer(session, config, plan, source)
         plan = trainer.plan
         session.say(f"primary end point, declared before the run: {plan.measure} at {plan.endpoint_labels} labels a class")
         (folder / TRIALS).mkdir(exist_ok=True)

@@ -66,9 +66,9 @@ class Plan:
 
 def plan(
     *,
-    labels: str | None = None,
+    labels: str | Sequence[Labels] | None = None,
     seeds: int = 5,
-    methods: str | None = None,
+    methods: str | Sequence[str] | None = None,
     updates: int | None = None,
     budget: float | None = None,
     endpoint: str | None = None,
@@ -76,6 +76,7 @@ def plan(
 ) -> Plan:
     """The comparison that the options of `tfl compare` ask for; `own_phases`: whether the config has phases.
 
+    `labels` and `methods` are typed with commas between them, or given as a sequence.
     Raises `UserError`, naming the option.
     """
     if seeds < 2:
@@ -107,10 +108,10 @@ def described(found: Plan) -> dict[str, Any]:
     return {**dataclasses.asdict(found), "endpoint": f"{found.measure}@{found.endpoint_labels or 'the largest count'}"}
 
 
-def _methods(typed: str | None, own_phases: bool) -> tuple[str, ...]:
-    if typed is None:
+def _methods(given: str | Sequence[str] | None, own_phases: bool) -> tuple[str, ...]:
+    if given is None:
         return (SCRATCH, "config") if own_phases else (SCRATCH, "head", "top")
-    names = [name.strip() for name in typed.split(",")]
+    names = _words(given)
     for name in names:
         if name not in METHODS:
             raise UserError(f"--methods: {name!r} is not valid; one of {', '.join(METHODS)}{did_you_mean(name, METHODS)}")
@@ -122,8 +123,12 @@ def _methods(typed: str | None, own_phases: bool) -> tuple[str, ...]:
     return (SCRATCH, *others)
 
 
-def _labels(typed: str) -> tuple[Labels, ...]:
-    counts = {_count("--labels", word.strip()) for word in typed.split(",")}
+def _words(given: str | Sequence[Any]) -> list[str]:
+    return [str(one).strip() for one in (given.split(",") if isinstance(given, str) else given)]
+
+
+def _labels(given: str | Sequence[Labels]) -> tuple[Labels, ...]:
+    counts = {_count("--labels", word) for word in _words(given)}
     return tuple(sorted(counts, key=lambda count: (count == ALL, count)))
 
 

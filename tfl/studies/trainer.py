@@ -29,10 +29,10 @@ from tfl.studies.trial import Trial, curve_of
 class Trainer:
     """Trains a method on a nested subset. All trials share the validation and the test split, and the store."""
 
-    def __init__(self, session: Session, config: finetune.Config, plan: Plan) -> None:
-        """Loads what `config` names. Raises `UserError` where there is nothing to compare on it."""
+    def __init__(self, session: Session, config: finetune.Config, plan: Plan, source: Any = None) -> None:
+        """Loads what `config` names; `source`: data given in Python. Raises `UserError` where nothing can be compared on it."""
         self.session, self.config = session, dataclasses.replace(config, folds=0, checkpoints=None)
-        self.splits, backbone = finetune.load(session, self.config)
+        self.splits, backbone = finetune.load(session, self.config, source)
         _check(self.splits)
         self._start = Start.of(backbone)
         self.fingerprint = f"{self.splits.fingerprint} {backbone.weights.sha256}"
