@@ -172,7 +172,10 @@ class Aim:
 
     def _newest(self) -> int:
         """The number of the last checkpoint."""
-        return max((int(path.name[:6]) for path in (self.out / "checkpoints").glob("[0-9]*")), default=0)
+        try:
+            return max((int(path.name[:6]) for path in (self.out / "checkpoints").glob("[0-9]*")), default=0)
+        except FileNotFoundError:  # the run has just ended, and taken them away
+            return self._last
 
     @staticmethod
     def _stored(cache: Path) -> bool:
