@@ -15,6 +15,7 @@ The network is MobileNet at 32 px, or a convolution and a matrix at 16 px, which
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -172,10 +173,7 @@ class Aim:
 
     def _newest(self) -> int:
         """The number of the last checkpoint."""
-        try:
-            return max((int(path.name[:6]) for path in (self.out / "checkpoints").glob("[0-9]*")), default=0)
-        except FileNotFoundError:  # the run has just ended, and taken them away
-            return self._last
+        return max((int(path.name[:6]) for path in checkpoints(self.out, "[0-9]*")), default=0)
 
     @staticmethod
     def _stored(cache: Path) -> bool:
@@ -183,14 +181,21 @@ class Aim:
         return any(files for _, _, files in os.walk(cache))
 
 
+def checkpoints(out: Path, pattern: str) -> list[Path]:
+    """The files of the run's checkpoints that match, in order; none where the run has ended and taken them away."""
+    with contextlib.suppress(FileNotFoundError):
+        return sorted((out / "checkpoints").glob(pattern))
+    return []
+
+
 def drafts(out: Path) -> list[Path]:
     """Checkpoints that are being written."""
-    return list((out / "checkpoints").glob(".[0-9]*"))
+    return checkpoints(out, ".[0-9]*")
 
 
 def where(out: Path) -> str:
     """What a killed run had come to, as its last checkpoint says."""
-    found = sorted((out / "checkpoints").glob("[0-9]*"))
+    found = checkpoints(out, "[0-9]*")
     if not found:
         return "before the first checkpoint"
     from safetensors import safe_open
