@@ -23,6 +23,7 @@ from tfl import backbones, distribute, models
 from tfl.cut import cut
 from tfl.data.batches import Batches
 from tfl.data.examples import Columns, digest, digests, strings
+from tfl.data.steady import steady
 from tfl.lazy import keras, tf
 from tfl.optimizers import optimizer
 from tfl.phases import Phase
@@ -43,8 +44,8 @@ class InMemory(Batches):
     """A data set of them."""
 
     def epoch(self, epoch: int = 0, skip: int = 0, share: Any = None) -> Any:
-        """The same batches in every epoch."""
-        return self.made.skip(skip)
+        """The same batches in every epoch, tuned as little as all that tfl iterates over: else an epoch ends with a wait."""
+        return steady(self.made.skip(skip))
 
 
 def batches(backbone: Any, count: int) -> InMemory:
