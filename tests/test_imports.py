@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = (
     ("__main__",),
     ("cli", "__init__"),
-    ("questions",),
+    ("questions", "calls"),
     ("jobs", "launch", "parser", "predictions"),
     ("studies",),
     ("methods",),

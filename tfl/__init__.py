@@ -6,6 +6,7 @@
     backbone = tfl.load_backbone("resnet50", trainable=False)
     tfl.select("photos/", backbones=["mobilenet_v2", "resnet50"]).recommended
     tfl.lr_find("photos/", backbone="resnet50", phase=2).suggested
+    tfl.sweep("photos/", {"task.dropout": [0, 0.2]}, backbone="resnet50").ranked
     tfl.compare("photos/", backbone="resnet50", labels=[5, 20, "all"]).effects
 
 Importing `tfl` is cheap: TensorFlow is imported when something needs it.
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from tfl.studies.compare import Comparison
     from tfl.studies.lr_find import Found
     from tfl.studies.select import Selection
+    from tfl.studies.sweep import Sweep
 
 __version__ = "0.1.0"
 
@@ -54,7 +56,7 @@ def finetune(
     `phases=[Phase(epochs=2)]`, `data={"batch_size": 16}`, `seed=1`.
     Raises `UserError` for what the user can put right.
     """
-    from tfl.jobs import finetune as job
+    from tfl.calls import finetune as job
 
     return job(source, backbone=backbone, weights=weights, out=out, callbacks=callbacks, fields=fields)
 
@@ -75,7 +77,7 @@ def select(
     so many, of the training and validation splits; `depths`: lower places to cut each backbone at; `cost`: what decides
     among those that the data cannot tell apart. Raises `UserError` for what the user can put right.
     """
-    from tfl.jobs import select as job
+    from tfl.calls import select as job
 
     options = {"examples": examples, "depths": depths, "weighed": cost}
     return job(source, backbones=backbones, out=out, options=options, fields=fields)
@@ -98,10 +100,34 @@ def lr_find(
     `source`, `backbone`, `weights` and `fields` are those of `finetune`. Nothing that was trained is kept. Raises `UserError`
     for what the user can put right.
     """
-    from tfl.jobs import lr_find as job
+    from tfl.calls import lr_find as job
 
     options = {"phase": phase, "steps": steps, "lowest": lowest, "highest": highest}
     return job(source, backbone=backbone, weights=weights, out=out, options=options, fields=fields)
+
+
+def sweep(
+    source: Any,
+    space: Mapping[str, Sequence[Any] | str],
+    *,
+    backbone: str | Mapping[str, Any],
+    weights: str | None = None,
+    trials: int = 20,
+    best: bool = True,
+    out: str | Path | None = None,
+    **fields: Any,
+) -> Sweep:
+    """Tries values of keys of the config, and keeps the best by the validation split. Needs Optuna.
+
+    `source`, `backbone`, `weights` and `fields` are those of `finetune`. `space`: for each key what is tried, a list of values
+    or a range: `{"task.dropout": [0, 0.2], "phases.0.learning_rate": "1e-4..1e-2"}`. Every combination is tried where there are
+    no more than `trials`, else Optuna proposes. The result's `ranked` are the trials, best first; where `best` is true, `run`
+    is that of the best. The same call with the same `out` goes on with a sweep that was interrupted. Raises `UserError` for
+    what the user can put right.
+    """
+    from tfl.calls import sweep as job
+
+    return job(source, space=space, backbone=backbone, weights=weights, out=out, trials=trials, best=best, fields=fields)
 
 
 def compare(
@@ -126,7 +152,7 @@ def compare(
     count). The first of the result's `effects` is that of the primary end point. The same call with the same `out` goes on
     with a comparison that was interrupted. Raises `UserError` for what the user can put right.
     """
-    from tfl.jobs import compare as job
+    from tfl.calls import compare as job
 
     chosen = {"labels": labels, "seeds": seeds, "methods": methods}
     options = {**chosen, "updates": updates, "budget": budget, "endpoint": endpoint}
@@ -159,4 +185,5 @@ __all__ = [
     "load_backbone",
     "lr_find",
     "select",
+    "sweep",
 ]

@@ -22,7 +22,6 @@ from tfl.features import frontier
 from tfl.jobs import config_of
 from tfl.locks import lock
 from tfl.methods import METHODS, finetune
-from tfl.studies import space
 from tfl.studies.journal import Journal, Trial
 from tfl.studies.space import Choices, Range
 from tfl.studies.sweep import run_best, sweep
@@ -38,64 +37,6 @@ RAW: dict[str, Any] = {
 @pytest.fixture(autouse=True)
 def _everything_is_worth_storing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(frontier, "WORTH", 0)
-
-
-@pytest.mark.parametrize(
-    ("typed", "found"),
-    [
-        ("task.dropout=0,0.2", Choices((0, 0.2))),
-        ("backbone.name=resnet50,vgg16", Choices(("resnet50", "vgg16"))),
-        ("phases.0.learning_rate=1e-4..1e-2", Range(1e-4, 1e-2)),
-        ("task.hidden=[],[64],[64, 32]", Choices(([], [64], [64, 32]))),
-        ("phases.0.trainable={last: 1},head", Choices(({"last": 1}, "head"))),
-        ("data.batch_size=16..64", Range(16, 64)),
-    ],
-)
-def test_a_dimension_is_read_as_it_is_meant(typed: str, found: Any) -> None:
-    dimensions, plain = space.parse([typed, "seed=3"])
-    assert dimensions == {typed.partition("=")[0]: found}
-    assert plain == ["seed=3"]
-
-
-@pytest.mark.parametrize(
-    "typed", ["seed=1", "task.hidden=[64, 32]", "phases=[{trainable: head, epochs: 3}]", "data.label='a,b'"]
-)
-def test_one_value_is_no_dimension(typed: str) -> None:
-    with pytest.raises(UserError, match="a sweep needs something to try"):
-        space.parse([typed])
-
-
-def test_precision_is_one_for_all_trials() -> None:
-    with pytest.raises(UserError, match="precision: a sweep has one value of it"):
-        space.parse(["precision=float32,mixed_bfloat16"])
-
-
-def test_ranges_are_by_logarithm_where_they_are_wide() -> None:
-    assert Range(1e-4, 1e-2).log
-    assert not Range(0.1, 0.5).log
-    assert not Range(0, 0.5).log
-    assert Range(8, 64).whole
-    assert not Range(8, 64.0).whole
-    with pytest.raises(UserError, match=r"2\.\.1 is not a range"):
-        space.parse(["seed=2..1"])
-    with pytest.raises(UserError, match="seed: it is given twice"):
-        space.parse(["seed=1..2", "seed=3,4"])
-
-
-def test_a_grid_is_of_all_values_that_there_are() -> None:
-    dimensions, _ = space.parse(["task.dropout=0,0.2,0.2", "phases.0.epochs=1..3", "task.class_weight=null,balanced"])
-    grid = space.grid(dimensions, 12)
-    assert len(grid) == 12
-    assert {"task.dropout": 0.2, "phases.0.epochs": 3, "task.class_weight": None} in grid
-    assert space.grid(dimensions, 11) == []
-    assert space.grid({"task.dropout": Range(0, 0.5)}, 99) == []
-
-
-def test_values_go_into_a_config_whole_and_a_choice_stays_as_it_is() -> None:
-    phases = [{"trainable": "head", "epochs": 1}]
-    made = space.applied({"seed": 1}, {"phases.0.epochs": 2, "phases": phases})
-    assert made == {"seed": 1, "phases": [{"trainable": "head", "epochs": 2}]}
-    assert phases[0]["epochs"] == 1
 
 
 def test_what_comes_next_depends_on_what_is_done_alone(tmp_path: Path) -> None:
@@ -122,23 +63,6 @@ def test_the_same_values_are_not_proposed_again_while_there_are_others(tmp_path:
     for number in range(1, 7):
         journal.add(Trial(number=number, values=journal.propose(), score=0.0, loss=0.0, seconds=0.0))
     assert sorted(trial.values["a"] for trial in journal.trials()) == [1, 2, 3, 4, 5, 6]
-
-
-@pytest.mark.parametrize(
-    ("typed", "said"),
-    [
-        ("task.dropot=0,0.2", "did you mean task.dropout"),
-        ("task.dropout=0,2", "task.dropout"),
-        ("phases.3.epochs=1,2", "'3' is not the number of an element"),
-        ("backbone.name=mobilenet_0.25,resnet5", "did you mean 'resnet50'"),
-        ("data.batch_size=16.0..64.0", "data.batch_size: 33.6"),
-        ("task.dropout=0,,0.2", "task.dropout: '0,,0.2' is neither values"),
-        ("features.dtype=float32,float16", "features.dtype: a sweep has one value of it"),
-    ],
-)
-def test_a_wrong_value_is_found_before_anything_runs(typed: str, said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        space.check(RAW, space.parse([typed])[0], config_of)
 
 
 def tried(out: Path, raw: dict[str, Any] = RAW, trials: int = 3, **dimensions: Any) -> Any:

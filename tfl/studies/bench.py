@@ -40,18 +40,22 @@ class _Loaded:
 class Bench:
     """Runs trials; each starts from the same bits, whatever those before it trained."""
 
-    def __init__(self, session: Session) -> None:
-        self.session, self.metric = session, "loss"
+    def __init__(self, session: Session, source: Any = None) -> None:
+        """`source`: what the data of a `memory` source is, given in Python."""
+        self.session, self.source, self.metric = session, source, "loss"
         self._kept: list[_Loaded] = []
 
-    def begin(self, config: finetune.Config) -> None:
+    def begin(self, config: finetune.Config) -> str:
         """Loads what `config` needs and finds out what trials are compared by, which is what phases keep an epoch by.
 
-        Raises `UserError` where no phase of `config` can be run, whatever is tried.
+        Returns a fingerprint of the data and of the backbone's weights. Raises `UserError` where no phase of `config` can be
+        run, whatever is tried.
         """
         splits, backbone = self._load(config)
         self.metric = "loss" if splits.kind == "regression" else "accuracy"
+        fingerprint = f"{splits.fingerprint} {backbone.weights.sha256}"
         self._assemble(config, splits, backbone)
+        return fingerprint
 
     def run(self, config: finetune.Config) -> Outcome:
         """Trains as `config` says; the validation split's result at the kept epoch of the last phase.
@@ -89,7 +93,7 @@ class Bench:
         )
         found = next((one for one in self._kept if one.wants == wants), None)
         if found is None:
-            splits, backbone = finetune.load(self.session, config)
+            splits, backbone = finetune.load(self.session, config, self.source)
             found = _Loaded(wants, splits, Start.of(backbone))
         elif not found.start.restore():
             found = dataclasses.replace(found, start=Start.of(finetune.load_backbone(self.session, config)))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tfl.config import UserError, assign, override
+from tfl.config import UserError, assign, override, plain
 
 FIXED = ("method", "folds", "features", "precision", "distribute", "deterministic")
 """Keys that are the same for all trials, which share a session; of features, the number of views may be tried."""
@@ -64,23 +64,51 @@ def parse(items: Sequence[str]) -> tuple[dict[str, Choices | Range], list[str]]:
     is left to try.
     """
     space: dict[str, Choices | Range] = {}
-    plain = []
+    single = []
     for item in items:
         key, _, text = item.partition("=")
         found = _dimension(key, text.strip())
         if found is None:
-            plain.append(item)
+            single.append(item)
         elif key in space:
             raise UserError(f"{key}: it is given twice; write all its values behind one {key}=")
-        elif key.split(".")[0] in FIXED and key != "features.views":
-            raise UserError(f"{key}: a sweep has one value of it for all trials; name that one")
         else:
             space[key] = found
     if not space:
         raise UserError(
             "a sweep needs something to try: task.dropout=0,0.2 (values) or phases.0.learning_rate=1e-4..1e-2 (a range)"
         )
-    return space, plain
+    _check_keys(space)
+    return space, single
+
+
+def given(dimensions: Mapping[str, Any]) -> dict[str, Choices | Range]:
+    """The space of Python values: for each key a list of values, or what could be typed: "low..high", "a,b".
+
+    Raises `UserError` for a range that is none, for one value that is no list, and where nothing is to be tried.
+    """
+    space = {
+        key: _dimension(key, found.strip()) if isinstance(found, str) else _listed(found) for key, found in dimensions.items()
+    }
+    lines = [
+        f'space: {key}: {dimensions[key]!r} is not valid; a list of values, such as [0, 0.2], or a range, such as "1e-4..1e-2"'
+        for key, found in space.items()
+        if found is None
+    ]
+    if lines or not space:
+        raise UserError("\n".join(lines) or 'space: nothing to try; name values by key, such as {"task.dropout": [0, 0.2]}')
+    _check_keys(space)
+    return {key: found for key, found in space.items() if found is not None}
+
+
+def _listed(values: Any) -> Choices | None:
+    return _choices([plain(value) for value in values]) if isinstance(values, (list, tuple)) and values else None
+
+
+def _check_keys(space: Mapping[str, Any]) -> None:
+    for key in space:
+        if key.split(".")[0] in FIXED and key != "features.views":
+            raise UserError(f"{key}: a sweep has one value of it for all trials; name that one")
 
 
 def _dimension(key: str, text: str) -> Choices | Range | None:
@@ -96,8 +124,11 @@ def _dimension(key: str, text: str) -> Choices | Range | None:
         values = override({}, [f"values=[{text}]"])["values"]
     except UserError as error:
         raise UserError(f"{key}: {text!r} is neither values (a,b,c) nor one value that YAML can read") from error
-    if len(values) < 2:
-        return None
+    return _choices(values) if len(values) > 1 else None
+
+
+def _choices(values: Sequence[Any]) -> Choices:
+    """Each of `values` once."""
     return Choices(tuple(value for place, value in enumerate(values) if _word(value) not in map(_word, values[:place])))
 
 

@@ -21,7 +21,7 @@ from tfl.studies.folder import claimed
 from tfl.studies.journal import Journal, Trial, optuna
 from tfl.studies.space import Space
 
-ABOUT, JOURNAL, RESULT, BEST = "space.json", "trials.log", "sweep.json", "best.yaml"
+ABOUT, DATA, JOURNAL, RESULT, BEST = "space.json", "data.txt", "trials.log", "sweep.json", "best.yaml"
 SHOWN = 20
 """Trials in the table."""
 
@@ -38,6 +38,8 @@ class Sweep:
     trials: tuple[Trial, ...]
     folder: Path
     interrupted: bool = False
+    run: Run | None = None
+    """That of the best, where it was asked for."""
 
     @property
     def ranked(self) -> list[Trial]:
@@ -47,13 +49,22 @@ class Sweep:
         return sorted(done, key=lambda trial: (sign * (trial.score or 0.0), trial.loss))
 
 
-def sweep(raw: Mapping[str, Any], space: Space, make: Make, *, trials: int = 20, out: str | Path | None = None) -> Sweep:
+def sweep(
+    raw: Mapping[str, Any],
+    space: Space,
+    make: Make,
+    *,
+    trials: int = 20,
+    out: str | Path | None = None,
+    source: Any = None,
+) -> Sweep:
     """Tries `trials` sets of values of `space` and writes all of them, and the config of the best, to the directory `out`.
 
     `raw`: the config that they change, whose `seed` also decides what is proposed; `make` makes a valid config of a raw
     one. Every combination is tried where there are no more than `trials`; else Optuna proposes. The same call on the same
-    directory goes on with a sweep that was interrupted, or adds to one that had fewer trials. Raises `UserError` for
-    values that are not valid, and where `out` holds something else.
+    directory goes on with a sweep that was interrupted, or adds to one that had fewer trials. `source`: what the data of a
+    `memory` source is, given in Python. Raises `UserError` for values that are not valid, and where `out` holds something
+    else, or a sweep on other data.
     """
     spaces.check(raw, space, make)
     optuna()
@@ -61,8 +72,8 @@ def sweep(raw: Mapping[str, Any], space: Space, make: Make, *, trials: int = 20,
     folder = Path(out) if out else Path("runs") / f"sweep-{datetime.datetime.now():%Y%m%d-%H%M%S}"
     about = {"config": plain(dict(raw)), "space": spaces.describe(space)}
     with claimed(folder, ABOUT, about, "sweep"), Session(first, folder / "session") as session, session.interrupt:
-        bench = Bench(session)
-        bench.begin(first)
+        bench = Bench(session, source)
+        _check_data(folder, bench.begin(first))
         journal = Journal(folder / JOURNAL, space, seed, maximize=bench.metric == "accuracy")
         done = _saved(journal, bench.metric, folder, about)
         grid = spaces.grid(space, trials)
@@ -76,6 +87,14 @@ def sweep(raw: Mapping[str, Any], space: Space, make: Make, *, trials: int = 20,
             done = _saved(journal, bench.metric, folder, about)
             session.say(_line(trial, bench.metric, wanted))
         return Sweep(metric=done.metric, trials=done.trials, folder=folder, interrupted=session.interrupt.wanted)
+
+
+def _check_data(folder: Path, fingerprint: str) -> None:
+    """Holds a sweep that goes on to the data and weights that it began with: its trials are compared with one another."""
+    place = folder / DATA
+    if place.is_file() and place.read_text(encoding="utf-8").strip() != fingerprint:
+        raise UserError(f"--out: {folder} holds a sweep on other data or weights; name another folder")
+    place.write_text(fingerprint + "\n", encoding="utf-8")
 
 
 def _tried(bench: Bench, make: Make, raw: Mapping[str, Any], values: dict[str, Any], number: int) -> Trial | None:
@@ -111,7 +130,7 @@ def _saved(journal: Journal, metric: str, folder: Path, about: dict[str, Any]) -
     return done
 
 
-def run_best(done: Sweep, make: Make) -> Run:
+def run_best(done: Sweep, make: Make, source: Any = None) -> Run:
     """The run of the best config, in the directory `best` of the sweep; the one that is there, if it is that, gone on with
     where it was broken off.
 
@@ -119,7 +138,7 @@ def run_best(done: Sweep, make: Make) -> Run:
     """
     raw, place = read(done.folder / BEST), done.folder / "best"
     if not place.exists() or is_unfinished(place):
-        return finetune.run(make(raw), place)
+        return finetune.run(make(raw), place, source=source)
     if (place / CONFIG).is_file() and read(place / CONFIG) == raw:
         return load(place)
     raise UserError(
