@@ -126,3 +126,20 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pixels = np.clip(random.normal(level, 40, (height, width, 3)), 0, 255).astype(np.uint8)
             (folder / name / f"{number:02}.png").write_bytes(tf.io.encode_png(pixels).numpy())
     return folder
+
+
+@pytest.fixture
+def all_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is frozen is stored however fast it is computed: a tiny network is computed faster than it is read."""
+    from tfl.features import frontier
+
+    monkeypatch.setattr(frontier, "WORTH", 0)
+
+
+@pytest.fixture
+def prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each checkpoint is on disk before the next step, however slow the disk is."""
+    from tfl.checkpoint import Checkpoints
+
+    real = Checkpoints.write
+    monkeypatch.setattr(Checkpoints, "write", lambda self, state, wait=False: real(self, state, wait=True))

@@ -15,7 +15,7 @@ import pytest
 
 import tfl
 from tfl import Last, Lora, Phase
-from tfl.features import frontier, shard
+from tfl.features import shard
 from tfl.features.extract import Extractor
 from tfl.features.store import Store
 
@@ -27,9 +27,7 @@ IMAGES: dict[str, Any] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _everything_is_worth_storing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frontier, "WORTH", 0)
+pytestmark = pytest.mark.usefixtures("all_stored")
 
 
 def run(photos: Path, out: Path, cache: Path, **fields: Any) -> Any:

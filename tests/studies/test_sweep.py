@@ -18,7 +18,6 @@ from tests.test_mistakes import hold
 from tests.test_mistakes import run as run_alone
 from tfl.cli import main
 from tfl.config import UserError, read
-from tfl.features import frontier
 from tfl.jobs import config_of
 from tfl.locks import lock
 from tfl.methods import METHODS, finetune
@@ -34,9 +33,7 @@ RAW: dict[str, Any] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _everything_is_worth_storing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frontier, "WORTH", 0)
+pytestmark = pytest.mark.usefixtures("all_stored")
 
 
 def test_what_comes_next_depends_on_what_is_done_alone(tmp_path: Path) -> None:
