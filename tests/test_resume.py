@@ -79,6 +79,19 @@ def test_a_run_broken_off_anywhere_ends_the_same(photos: Path, tmp_path: Path, f
     assert not (out / "checkpoints").exists()
 
 
+@pytest.mark.usefixtures("prompt")
+def test_patience_goes_on_too(photos: Path, tmp_path: Path) -> None:
+    """Four steps an epoch; the phase is broken off after its best epoch and again before it stops."""
+    worse = Phase(epochs=20, learning_rate=30.0, warmup=0.0, schedule="constant", optimizer="adam", early_stopping=3)
+    whole = run(photos, tmp_path / "whole", tmp_path / "cache", phases=[worse])
+    (phase,) = whole.report.phases
+    assert (phase.stopped, len(phase.epochs)) == ("early stopping", phase.kept_epoch + 3)
+    for count in (4 * phase.kept_epoch + 1, 10):
+        with pytest.raises(Broken):
+            run(photos, tmp_path / "broken", tmp_path / "cache", count, phases=[worse])
+    same(whole, run(photos, tmp_path / "broken", tmp_path / "cache", phases=[worse]))
+
+
 def test_texts_adapters_and_averages_go_on_too(calls: Path, tiny_bert: Path, tmp_path: Path) -> None:
     options: dict[str, Any] = {
         "backbone": str(tiny_bert),

@@ -106,6 +106,16 @@ def test_early_stopping_ends_the_phase_with_the_best_weights() -> None:
     np.testing.assert_array_equal(model.get_layer("head").kernel.numpy(), kept[2])
 
 
+@pytest.mark.parametrize(("keep", "kept"), [("best", 3), ("last", 9)])
+def test_early_stopping_counts_looks_and_whatever_is_kept_does_not_change_it(keep: Any, kept: int) -> None:
+    backbone, model = made()
+    given = iter([{"loss": loss} for loss in (1.0, 0.4, 0.6, 0.5, 0.1)])
+    phase = Phase(epochs=20, validate_every=3, early_stopping=2, keep=keep, learning_rate=0.1)
+    result = fit(backbone, model, phase, validate=lambda: next(given))
+    assert [epoch["epoch"] for epoch in result.epochs if "val_loss" in epoch] == [1, 3, 6, 9]
+    assert (result.stopped, len(result.epochs), result.kept_epoch) == ("early stopping", 9, kept)
+
+
 def test_results_are_taken_after_the_first_every_nth_and_the_last_epoch() -> None:
     backbone, model = made()
     given = iter([{"loss": loss} for loss in (1.0, 0.4, 0.6, 0.5)])
@@ -127,21 +137,46 @@ def test_callbacks_get_the_whole_model_and_can_stop_the_phase() -> None:
     assert len(fit(backbone, model, Phase(epochs=5), callbacks=[Stop()]).epochs) == 1
 
 
-def test_an_interrupt_ends_the_phase_after_the_step_and_keeps_what_is_trained() -> None:
+@pytest.mark.parametrize("after", [2, 12, 15], ids=["first epoch", "third", "end of the third"])
+@pytest.mark.parametrize(
+    ("keep", "losses", "kept"), [("last", (0.1, 1.0), "all"), ("best", (1.0, 0.1), "all"), ("best", (0.1, 1.0), 1)]
+)
+def test_an_interrupt_ends_the_phase_after_the_step_and_keeps_what_is_trained(
+    after: int, keep: Any, losses: Any, kept: Any
+) -> None:
+    """Also what no epoch that was looked at has; of 40 examples an epoch has 5 steps."""
     backbone, model = made()
-    interrupt = Interrupt()
+    interrupt, given = Interrupt(), iter([{"loss": loss} for loss in losses])
+    kernels: list[np.ndarray] = []
 
-    class AfterTwoSteps(keras.callbacks.Callback):
+    class Interrupting(keras.callbacks.Callback):
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-            if batch == 1:
+            kernels.append(self.model.get_layer("head").kernel.numpy())
+            if len(kernels) == after:
                 signal.raise_signal(signal.SIGINT)
 
-    before = model.get_layer("head").kernel.numpy()
-    phase = Phase(epochs=5, learning_rate=0.1)
+    phase = Phase(epochs=9, learning_rate=0.1, validate_every=20, keep=keep)
     with interrupt:
-        result = fit(backbone, model, phase, interrupt=interrupt, callbacks=[AfterTwoSteps()])
-    assert (result.stopped, len(result.epochs)) == ("interrupted", 1)
-    assert not np.array_equal(model.get_layer("head").kernel.numpy(), before)
+        result = fit(backbone, model, phase, validate=lambda: next(given), interrupt=interrupt, callbacks=[Interrupting()])
+    epochs = -(-after // 5)
+    assert (result.stopped, len(result.epochs), len(kernels)) == ("interrupted", epochs, after)
+    assert "val_loss" in result.epochs[-1]
+    all_of_it = kept == "all" or epochs == 1
+    assert result.kept_epoch == (epochs if all_of_it else 1)
+    np.testing.assert_array_equal(model.get_layer("head").kernel.numpy(), kernels[-1 if all_of_it else 4])
+
+
+def test_a_callback_that_ends_a_phase_leaves_no_epoch_without_results() -> None:
+    backbone, model = made()
+    given = iter([{"loss": loss} for loss in (1.0, 0.5)])
+
+    class StopAfterThree(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            self.model.stop_training = epoch == 2
+
+    phase = Phase(epochs=9, validate_every=20, learning_rate=0.1)
+    result = fit(backbone, model, phase, validate=lambda: next(given), callbacks=[StopAfterThree()])
+    assert (len(result.epochs), result.kept_epoch, result.epochs[-1]["val_loss"]) == (3, 3, 0.5)
 
 
 def test_a_loss_that_is_not_finite_names_the_step_and_the_examples() -> None:

@@ -64,18 +64,21 @@ class Phase:
     weight_decay: float = 0.01
     """Decoupled weight decay; none on biases and normalisation weights. Used by adamw, sgd and lion."""
     label_smoothing: float = 0.0
-    """Part of the target's mass, 0 to 1, that is spread over all classes. Classification only."""
+    """Part of the target's mass, 0 to 1, that is spread over all classes. For classes and several labels; a regression
+    has none."""
     clip_norm: float | None = 1.0
     """Upper bound of the global norm of all gradients together; null: no clipping."""
     ema: float | None = None
     """Decay of an exponential moving average of the weights, which is what is evaluated and kept; null: none."""
     early_stopping: int | None = None
-    """Epochs without a better one after which the phase ends; null: it runs to its end."""
+    """Looks at the validation split (one an epoch, unless `validate_every` says otherwise) without a better result than
+    before, after which the phase ends; null: it runs to its end."""
     keep: Literal["best", "last"] = "best"
     """Which epoch's weights the phase ends with. best: that of the highest validation accuracy, among equals that of the
     lowest validation loss; for a regression that of the lowest loss."""
     validate_every: int = 1
-    """Epochs from one look at the validation split to the next; the first and the last epoch have one always."""
+    """Epochs from one look at the validation split to the next; the first and the last epoch, wherever the
+    phase ends, have one always."""
     batch_norm: Literal["frozen", "train"] = "frozen"
     """Whether BatchNorm layers in trainable blocks train, statistics included, or stay as pre-trained."""
 

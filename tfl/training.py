@@ -133,7 +133,7 @@ class _Loop:
         seconds = max(self.passes.seconds, 1e-9)
         return Fit(
             epochs=tuple(self.history),
-            kept_epoch=self.keeper.best_epoch,
+            kept_epoch=self.keeper.kept_epoch,
             stopped=stopped,
             seconds=self._seconds,
             examples_per_second=self.passes.examples / seconds,
@@ -148,21 +148,31 @@ class _Loop:
                 metric.reset_state()
         began = time.perf_counter()
         loss = self.passes.train(epoch, self._room, self._after)
-        if self.interrupt.wanted and self.keeper.best_epoch:  # an epoch cut short counts only where there is no whole one
-            return "interrupted"
         self._add_up()
         logs = {"loss": loss, **{metric.name: float(metric.result()) for metric in self.objective.metrics}}
-        if self._is_watched(epoch + 1):
-            with self.stepper.averaged():
-                validation = validate() if validate else {}
-                logs |= {f"val_{name}": value for name, value in validation.items()}
-                self.keeper.offer(epoch + 1, validation or logs)
+        watched = self._is_watched(epoch + 1)
+        if watched:
+            logs |= self._look(epoch + 1, logs, validate)
         self.history.append({"epoch": epoch + 1, **logs, "seconds": time.perf_counter() - began})
         self.watchers.on_epoch_end(epoch, logs)
+        stopped = self._why_it_ends()
+        if stopped != "completed" and not watched:
+            self.history[-1] |= self._look(epoch + 1, logs, validate)
+        return stopped
+
+    def _look(self, epoch: int, logs: Mapping[str, float], validate: Callable[[], dict[str, float]] | None) -> dict[str, float]:
+        """The validation's results after `epoch`, from 1, as val_…; the epoch is kept if it is to be."""
+        with self.stepper.averaged():
+            found = validate() if validate else {}
+            self.keeper.offer(epoch, found or logs)
+        return {f"val_{name}": value for name, value in found.items()}
+
+    def _why_it_ends(self) -> str:
+        """Why the phase ends with the epoch that is done; "completed" where nothing ends it before its time."""
         self.interrupt.settle(self.workers.most, self.workers.count > 1)
         if self.interrupt.wanted:
             return "interrupted"
-        stop = self.keeper.waited_enough(epoch + 1) or self.model.model.stop_training
+        stop = self.keeper.waited_enough or self.model.model.stop_training
         return "early stopping" if not self.workers.agree(not stop) else "completed"
 
     def _is_watched(self, epoch: int) -> bool:
@@ -215,7 +225,7 @@ class _Loop:
         about = {
             "losses": list(self.passes.losses),
             "history": list(self.history),
-            "best": [self.keeper.best_epoch, *self.keeper.best],
+            "best": [self.keeper.kept_epoch, self.keeper.waited, *self.keeper.best],
             "took": [self._seconds, self.passes.seconds, self.passes.waiting, self.passes.examples],
         }
         return State(about=about, arrays=arrays)
@@ -230,7 +240,7 @@ class _Loop:
         self.keeper.values = [kept[str(place)] for place in range(len(kept))]
         about = state.about
         self.passes.losses, self.history = list(about["losses"]), list(about["history"])
-        self.keeper.best_epoch, *best = about["best"]
+        self.keeper.kept_epoch, self.keeper.waited, *best = about["best"]
         self.keeper.best = (best[0], best[1])
         self._before, self.passes.seconds, self.passes.waiting, self.passes.examples = about["took"]
 
@@ -240,7 +250,9 @@ class Keeper:
 
     def __init__(self, phase: Phase, stepper: Stepper) -> None:
         self.phase, self.stepper = phase, stepper
-        self.best_epoch, self.best = 0, (-float("inf"), -float("inf"))
+        self.kept_epoch, self.best = 0, (-float("inf"), -float("inf"))
+        self.waited = 0
+        """Epochs offered since the best one."""
         self.values: list[np.ndarray] = []
         """Of what the phase changes, as they are to be in the end; empty where no epoch was finished."""
 
@@ -251,15 +263,18 @@ class Keeper:
         """
         loss = results["loss"]
         score = (results.get("accuracy", 0.0), -float("inf") if np.isnan(loss) else -loss)
-        if self.phase.keep == "last" or score > self.best:
-            self.best_epoch, self.best = epoch, score
+        better = score > self.best
+        self.best, self.waited = (score, 0) if better else (self.best, self.waited + 1)
+        if better or self.phase.keep == "last":
+            self.kept_epoch = epoch
             model = self.stepper.model.model
             self.values = [variable.numpy() for variable in _state(model, self.stepper.variables)]
 
-    def waited_enough(self, epoch: int) -> bool:
-        """Whether early stopping ends the phase after `epoch`."""
+    @property
+    def waited_enough(self) -> bool:
+        """Whether early stopping ends the phase."""
         patience = self.phase.early_stopping
-        return patience is not None and epoch - self.best_epoch >= patience
+        return patience is not None and self.waited >= patience
 
     def restore(self) -> None:
         """Gives the model the weights of the kept epoch."""

@@ -44,6 +44,12 @@ def test_every_method_has_the_same_number_of_epochs(method: str, epochs: int) ->
     assert min(phase.epochs for phase in phases) >= 1
 
 
+def test_a_budget_alone_ends_what_is_compared() -> None:
+    own = (Phase(epochs=2, early_stopping=1), Phase(trainable="all", epochs=3, early_stopping=2))
+    for made in (recipes.with_epochs(own, 20), recipes.with_seconds(own, 2)):
+        assert [phase.early_stopping for phase in made] == [None, None]
+
+
 def test_a_long_first_phase_leaves_the_others_an_epoch() -> None:
     phases = recipes.with_epochs([Phase(epochs=9), Phase(epochs=1)], 2)
     assert [phase.epochs for phase in phases] == [1, 1]

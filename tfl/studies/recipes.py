@@ -59,9 +59,14 @@ def with_epochs(phases: Sequence[Phase], epochs: int) -> tuple[Phase, ...]:
         passed += phase.epochs
         left = len(phases) - place - 1
         end = max(given + 1, min(round(epochs * passed / total), epochs - left))
-        made.append(dataclasses.replace(phase, epochs=end - given, validate_every=max(1, round(epochs / POINTS))))
+        made.append(dataclasses.replace(phase, epochs=end - given, **_whole(max(1, round(epochs / POINTS)))))
         given = end
     return tuple(made)
+
+
+def _whole(every: int) -> dict[str, Any]:
+    """Fields of a phase that the budget alone ends, looked at every so many epochs."""
+    return {"validate_every": every, "early_stopping": None}
 
 
 def with_seconds(phases: Sequence[Phase], every: int) -> tuple[Phase, ...]:
@@ -69,7 +74,7 @@ def with_seconds(phases: Sequence[Phase], every: int) -> tuple[Phase, ...]:
 
     `every`: epochs between looks at the validation split.
     """
-    free: dict[str, Any] = {"epochs": MOST_EPOCHS, "schedule": "constant", "warmup": 0.0, "validate_every": every}
+    free: dict[str, Any] = {"epochs": MOST_EPOCHS, "schedule": "constant", "warmup": 0.0, **_whole(every)}
     return tuple(dataclasses.replace(phase, **free) for phase in phases)
 
 
