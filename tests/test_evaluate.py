@@ -231,6 +231,13 @@ def test_interval_is_that_of_a_plain_bootstrap() -> None:
     assert [result["macro_f1"][key] for key in ("low", "high")] == pytest.approx(np.percentile(f1, [2.5, 97.5]), abs=0.015)
 
 
+@pytest.mark.parametrize(("right", "low", "high"), [(1, 0.2065, 1), (0, 0, 0.7935)])
+def test_one_example_proves_nothing(right: int, low: float, high: float) -> None:
+    """Wilson's interval of 1 of 1 is 1 / (1 + 1.96²) to 1."""
+    accuracy = evaluate("classification", np.array([right]), np.array([[0.2, 0.8]]), names(2))["accuracy"]
+    assert [accuracy["value"], accuracy["low"], accuracy["high"]] == pytest.approx([right, low, high], abs=1e-4)
+
+
 def test_intervals_cover_the_truth_about_95_times_in_100() -> None:
     truth = values(evaluate("classification", *data(3, 200_000, seed=99), names(3), resamples=1))
     inside = dict.fromkeys(("accuracy", "balanced_accuracy", "log_loss", "auroc"), 0)

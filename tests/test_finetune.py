@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +70,33 @@ def test_the_kept_predictions_come_again(image_run: Any, photos: Path) -> None:
     table = pd.read_csv(image_run.directory / "predictions.csv")
     again = image_run.predict([str(photos / name) for name in table["id"]])
     np.testing.assert_allclose(again["p_dark"], table["p_dark"], atol=1e-5)
+
+
+def test_evaluating_predicts_the_test_split_again(image_run: Any, text_run: Any, tmp_path: Path) -> None:
+    for run in (image_run, text_run):
+        again = tfl.load(run.directory)
+        found = again.evaluate()
+        assert found["confusion_matrix"] == run.metrics["confusion_matrix"]
+        for name in ("accuracy", "log_loss"):
+            assert found[name] == pytest.approx(run.metrics[name])
+        head = again.model.layers[-1]
+        head.set_weights([-value for value in head.get_weights()])
+        right, wrong = (found["accuracy"]["value"] for found in (run.metrics, again.evaluate()))
+        assert wrong == pytest.approx(1 - right), "of two classes"
+
+
+def test_a_test_image_that_is_gone_is_named(photos: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(photos, tmp_path / "photos")
+    small: dict[str, Any] = {"name": "mobilenet_0.25", "weights": "none", "image_size": 32}
+    run = tfl.finetune(str(folder), backbone=small, out=tmp_path / "run", phases=[Phase(epochs=1)], data={"test": 0.6})
+    tested = pd.read_csv(run.directory / "predictions.csv")["id"]
+    (folder / tested[0]).unlink()
+    found = run.evaluate()
+    assert found["examples"] == len(tested) - 1
+    assert found["unreadable"] == [{"id": tested[0], "reason": "the file is gone"}]
+    (folder / tested[1]).unlink()
+    with pytest.raises(UserError, match="2 of 24 examples unreadable"):
+        run.evaluate()
 
 
 def test_the_report_says_what_trained(image_run: Any) -> None:
@@ -157,7 +185,7 @@ def test_regression(tiny_bert: Path, tmp_path: Path) -> None:
 def test_several_labels(tiny_bert: Path, tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     up, year = random.integers(0, 2, (2, 80))
-    texts = [f"{'rose' if a else 'fell'} {'year' if b else 'again'}" for a, b in zip(up, year, strict=True)]
+    texts = [f"{'rose' if a else 'fell'} {'year' if b else 'again'} {i}" for i, (a, b) in enumerate(zip(up, year, strict=True))]
     frame = pd.DataFrame({"text": texts, "up": up, "year": year})
     run = tfl.finetune(
         frame, backbone=str(tiny_bert), out=tmp_path / "run", data={"label": ["up", "year"], "batch_size": 8},

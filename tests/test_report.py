@@ -64,6 +64,8 @@ def report(**fields: Any) -> Report:
             "class_counts": {"test": {"ants": 70, "bees": 83}},
             "unreadable": [{"id": f"bees/{n}.jpg", "reason": "truncated JPEG"} for n in range(5)],
             "duplicates": [["ants/1.jpg", "train", "ants/7.jpg", "test"]],
+            "contradictions": [["ants/3.jpg", "bees/4.jpg"]],
+            "left_out": {".webp": 15},
         },
         "backbone": {
             "name": "mobilenet_v2",
@@ -154,6 +156,8 @@ def test_summary_begins_with_the_answer_and_fits_80_columns() -> None:
         "12% of the time waiting for data",
         "warning: phase 2: block_16_project/kernel",
         "ants/1.jpg (train) = ants/7.jpg (test)",
+        "the same content with different labels, 1 in all: ants/3.jpg = bees/4.jpg",
+        "left out: 15 .webp",
         "warning: 5 unreadable skipped: bees/0.jpg: truncated JPEG",
         "… and 2 more",
         "training 1 min 31 s",
@@ -190,6 +194,8 @@ def test_metrics_that_are_not_defined_are_dashes() -> None:
     assert text.startswith("accuracy 1.000 (95 % interval 1.00–1.00, 1 example)")
     assert "None" not in text
     assert "nan" not in text
+    assert "––" not in text
+    assert " – " in text
     shown(summary(report(metrics={"label": {"test": {"examples": 0}}}, phases=(), seconds={})))
     shown(metrics_table({"tone": one, "part": one}))
 

@@ -6,12 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-
-from tfl.data import Splits
-from tfl.methods.folds import folds_of
-from tfl.tasks import Config
 
 ROOT = Path(__file__).resolve().parents[1]
 START = """
@@ -60,34 +55,3 @@ def test_a_whole_run_on_two_devices(code: str, tiny_bert: Path, photos: Path, ca
         check=False,
     )
     assert "whole" in done.stdout, done.stderr[-3000:]
-
-
-def test_a_group_is_on_one_side_of_every_fold() -> None:
-    from tfl import data
-    from tfl.data import earnings_calls
-
-    splits: Splits = data.load(earnings_calls.Config(), 0)
-    assert splits.groups is not None
-    company = dict(
-        zip(
-            np.concatenate([splits.train.ids, splits.validation.ids]),
-            np.concatenate([splits.groups["train"], splits.groups["validation"]]),
-            strict=True,
-        )
-    )
-    for folds in (2, 3, 5):
-        tested: list[str] = []
-        for parts in folds_of(splits, folds, 0):
-            train, validation, test = ({company[name] for name in part.ids} for part in parts)
-            assert train.isdisjoint(test)
-            assert validation.isdisjoint(train | test)
-            tested += list(parts[2].ids)
-        assert sorted(tested) == sorted(company)
-
-
-def test_class_weights_are_inverse_to_the_counts() -> None:
-    from tfl.tasks import make
-
-    task = make(Config(class_weight="balanced"), "classification", ("a", "b"), np.asarray([0, 0, 0, 1]))
-    batch = {"label": np.asarray([0, 1])}
-    np.testing.assert_allclose(task.weights(batch), [4 / 6, 4 / 2], rtol=1e-6)

@@ -55,6 +55,16 @@ def _percentiles(values: np.ndarray) -> tuple[float | None, float | None]:
     return float(low), float(high)
 
 
+def bounded(share: dict[str, Any], count: int) -> dict[str, Any]:
+    """The interval of a share of `count` examples; of all or none of them, whose resamples are all alike, Wilson's (1927)."""
+    if share["value"] not in (0, 1):
+        return share
+    from scipy.stats import binomtest
+
+    low, high = binomtest(round(share["value"] * count), count).proportion_ci(method="wilson")
+    return {**share, "low": float(low), "high": float(high)}
+
+
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     """`numerator / denominator`, NaN where the latter is 0."""
     result = np.full(np.broadcast_shapes(numerator.shape, denominator.shape), np.nan)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
+import re
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -56,8 +57,11 @@ def read(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> dict[st
         raw = yaml.load(file.read_text(encoding="utf-8"), Loader=_yaml_loader())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from error
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
     if not isinstance(raw, dict):
-        raise UserError(f"{path}: a config is a mapping (`method: …`, `data: …`), not {type(raw).__name__}")
+        found = "it is empty" if raw is None else f"not {type(raw).__name__}"
+        raise UserError(f"{path}: a config is a mapping (`method: …`, `data: …`); {found}")
     return override(raw, overrides)
 
 
@@ -65,19 +69,29 @@ def override(raw: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]
     """`raw` with each `a.b.0.c=value` set; the value is read as YAML, a list element is named by its number."""
     import copy
 
-    import yaml
-
     result: dict[str, Any] = copy.deepcopy(dict(raw))
     for item in overrides:
         key, sign, text = item.partition("=")
         if not sign or not key:
             raise UserError(f"{item!r} is not an override; write key=value, for example data.batch_size=64")
-        try:
-            value = yaml.load(text, Loader=_yaml_loader())
-        except yaml.YAMLError as error:
-            raise UserError(f"{item!r}: the value is not valid YAML: {' '.join(str(error).split())}") from error
-        _set(result, key.split("."), value, key)
+        _set(result, key.split("."), _value(item, text), key)
     return result
+
+
+MARKS = re.compile(r"""(?!~$|\[.*\]$|\{.*\}$|".*"$|'.*'$)[^\w\s]+""")
+"""Punctuation that is no null, list, mapping or quoted text: what it says in YAML (`|`, `-`, `#`) nobody means here."""
+
+
+def _value(item: str, text: str) -> Any:
+    """What `text`, the value in the override `item`, is as YAML; punctuation such as the separator `|` is itself."""
+    import yaml
+
+    if MARKS.fullmatch(text.strip()):
+        return text
+    try:
+        return yaml.load(text, Loader=_yaml_loader())
+    except (yaml.YAMLError, UserError) as error:
+        raise UserError(f"{item!r}: the value is not valid YAML: {' '.join(str(error).split())}") from error
 
 
 def assign(raw: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,13 +130,19 @@ def _set(node: Any, path: list[str], value: Any, key: str) -> None:
 
 
 def _yaml_loader() -> Any:
-    """PyYAML's safe loader, which also reads `3e-6` as a number, as YAML 1.2 does (YAML 1.1 wants `3.0e-6`)."""
-    import re
-
+    """PyYAML's safe loader, which reads `3e-6` as a number, as YAML 1.2 does (1.1 wants `3.0e-6`), and no key twice."""
     import yaml
 
     class Loader(yaml.SafeLoader):
-        pass
+        def compose_mapping_node(self, anchor: Any) -> Any:
+            node = super().compose_mapping_node(anchor)
+            lines: dict[str, int] = {}
+            for key, _ in node.value:
+                name, line = str(key.value), key.start_mark.line + 1
+                if name in lines:
+                    raise UserError(f"{name}: it is there twice, in lines {lines[name]} and {line}; keep one of them")
+                lines[name] = line
+            return node
 
     Loader.add_implicit_resolver(
         "tag:yaml.org,2002:float",

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tfl.bootstrap import FEWEST, WORK, Formula, Values, mean_of_defined, ratio, with_intervals
+from tfl.bootstrap import FEWEST, WORK, Formula, Values, bounded, mean_of_defined, ratio, with_intervals
 from tfl.config import UserError
 
 BINS = 15
@@ -45,7 +45,8 @@ def evaluate(
 
     Each metric is `{"value", "low", "high"}`, the 2.5 and 97.5 percentiles of its bootstrap; all three are None where
     it is not defined (AUROC with one class only, R² of a constant). The interval of the calibration error, which
-    resampling inflates, is shifted by the bootstrap's median bias, so that it holds the value. Balanced accuracy is the
+    resampling inflates, is shifted by the bootstrap's median bias, so that it holds the value; that of an accuracy of 0 or 1 is
+    Wilson's. Balanced accuracy is the
     mean over the classes that labels have, macro F1 over those that labels or predictions have, and AUROC over those
     that some examples have and some have not (one against the rest; of two exclusive classes, the second). For
     "multilabel", accuracy means that all classes of an example are right, label_accuracy is the share of right
@@ -70,6 +71,7 @@ def evaluate(
     if CALIBRATION in result:
         result[CALIBRATION] = _centred(result[CALIBRATION], np.concatenate(errors[1:]))
     if kind != "regression":
+        result["accuracy"] = bounded(result["accuracy"], len(labels))
         result["confusion_matrix"] = _confusion(kind, labels, predictions)
         result["per_class"] = sums.per_class(class_names)
     return result

@@ -12,6 +12,12 @@ from typing import Any
 TERMINATED = 128 + signal.SIGTERM
 """Exit code of a run that was asked to end by SIGTERM."""
 
+SAID = (
+    b"\ninterrupted: ending after this step, keeping what is trained; no further phase is trained "
+    b"(Ctrl-C again to stop at once; the same command then goes on from the last checkpoint)\n"
+)
+"""What the first Ctrl-C is answered with."""
+
 
 class Terminated(SystemExit):
     """The process was asked to end, and did so between two steps."""
@@ -33,7 +39,7 @@ class Interrupt:
 
     @property
     def wanted(self) -> bool:
-        """What is done is to be kept, and the run to go on to its evaluation."""
+        """What is done is to be kept, and the run to go on to its evaluation without the phases that are left."""
         return (self._agreed if self._shared else self._asked)[0]
 
     @property
@@ -67,7 +73,7 @@ class Interrupt:
         if self._asked[0]:
             raise KeyboardInterrupt
         self._asked[0] = True
-        os.write(2, b"\ninterrupted: ending after this step and keeping what is trained (Ctrl-C again to stop at once)\n")
+        os.write(2, SAID)
 
     def _terminate(self, number: int, frame: FrameType | None) -> None:
         if self._asked[1]:

@@ -20,6 +20,10 @@ def typed(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     job, overrides = arguments.job, list(arguments.overrides)
     if arguments.config is not None:
         overrides, job = [*([job] if job else []), *overrides], arguments.config
+    if job is None and arguments.out and getattr(arguments, "resume", False):
+        from tfl.run import CONFIG
+
+        job = unfinished(None, arguments.out) / CONFIG
     if job is None:
         raise UserError("name a .yaml config, a folder of images or a table of texts; `tfl train --help`")
     raw = configs.read(job) if str(job).endswith(CONFIG_SUFFIXES) else raw_of_source(job)
@@ -69,8 +73,8 @@ def config_of(raw: Mapping[str, Any]) -> Any:
 
 def _check_shape(config: Any, raw: Mapping[str, Any]) -> None:
     """Raises a `UserError` for keys that stand one level too high, and for values that are not what stands there."""
-    lines = []
-    for key, word in {"data": "source", "backbone": "name", "task": "kind"}.items():
+    lines = _check_data(raw.get("data"))
+    for key, word in {"backbone": "name", "task": "kind"}.items():
         if isinstance(value := raw.get(key), str):
             lines.append(f"{key}: {value!r} is not valid; it is a mapping: {key}: {{{word}: {value}}}")
     phases = raw.get("phases")
@@ -83,6 +87,28 @@ def _check_shape(config: Any, raw: Mapping[str, Any]) -> None:
     lines += [f"{key}: unknown key{place}" for key in raw if key not in top and (place := _place(key, raw))]
     if lines:
         raise UserError("\n".join(lines))
+
+
+def _check_data(value: Any) -> list[str]:
+    """What is wrong with `data`, where it is a path alone or does not name its source: a line, or none."""
+    from tfl.data import SOURCES
+    from tfl.data.guess import guess
+
+    path = value.get("path") if isinstance(value, Mapping) else value
+    try:
+        guessed = guess(path) if isinstance(path, str) else {}
+    except UserError:
+        guessed = {}
+    if isinstance(value, str):
+        kind = "table" if Path(value).suffix else "folder"
+        example = guessed or {"source": kind, "path": "photos" if value in SOURCES else value}
+        inside = ", ".join(f"{name}: {text}" for name, text in example.items())
+        return [f"data: {value!r} is not valid; it is a mapping, such as data: {{{inside}}}"]
+    if isinstance(value, Mapping) and "source" not in value:
+        sources = ", ".join(name for name in SOURCES if name != "memory")
+        fits = f"; for {path} it is source: {guessed['source']}" if guessed else ""
+        return [f"data.source: missing; it says how the data is read, one of {sources}{fits}"]
+    return []
 
 
 def _place(key: str, raw: Mapping[str, Any]) -> str:

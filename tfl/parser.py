@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
 
-from tfl.config import did_you_mean
+from tfl.config import did_you_mean, nearest
+
+
+class Parser(argparse.ArgumentParser):
+    """Takes no abbreviation for an option, and says of a word that is none of the choices which one is near."""
+
+    def __init__(self, **named: Any) -> None:
+        super().__init__(**named, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        wrong = re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message)
+        near = did_you_mean(wrong[1], re.findall(r"[\w-]+", wrong[2])) if wrong else ""
+        super().error(message + near)
 
 
 def whole() -> argparse.ArgumentParser:
     """The parser of `tfl`; `command` is the name of the command that was typed."""
-    parser = argparse.ArgumentParser(prog="tfl", description="The transfer-learning workbench for Keras 3 on TensorFlow.")
+    parser = Parser(prog="tfl", description="The transfer-learning workbench for Keras 3 on TensorFlow.")
     parser.add_argument("-v", "--verbose", action="store_true", help="show TensorFlow's own log")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
     _train(commands)
@@ -36,7 +49,11 @@ def _train(commands: Any) -> None:
     train = _command(commands, "train", "train on a config, a folder of images or a table of texts")
     _add_job(train)
     train.add_argument("--out", metavar="DIR", help="directory of the run (default: a new one below runs/)")
-    train.add_argument("--resume", action="store_true", help="go on with the unfinished run in DIR, or the last below runs/")
+    train.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the unfinished run in DIR (which needs no CONFIG|SOURCE), or the last below runs/",
+    )
     train.add_argument("--export", metavar="DIR", help="also export a SavedModel there")
 
     check = _command(commands, "check", "everything but training: data, weights, what would train, time, memory")
@@ -208,9 +225,38 @@ def _command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
 def unknown(arguments: argparse.Namespace, items: Sequence[str]) -> str:
     """What is wrong with `items`, which the command that was typed does not take."""
     options = re.findall(r"--[a-z-]+", arguments.parser.format_usage())
-    told = [item + (did_you_mean(item.split("=")[0], options) if item.startswith("-") else "") for item in items]
-    keys = "; keys of a config are set as KEY=VALUE, such as data.batch_size=64" if hasattr(arguments, "overrides") else ""
-    return f"unrecognized arguments: {' '.join(told)}{keys}"
+    keys = _keys() if hasattr(arguments, "overrides") else {}
+    told, found = [], {}
+    for item, after in zip(items, [*items[1:], ""], strict=True):
+        option, _, value = item.partition("=")
+        near = nearest(option, [*options, *keys]) if item.startswith("-") else None
+        if near in keys and near not in options:
+            found[keys[near]] = value or ("…" if after.startswith("-") or "=" in after else after or "…")
+        told.append(item + (did_you_mean(option, options) if near in options else ""))
+    hint = f"; keys of a config are set as KEY=VALUE{_settings(found)}" if hasattr(arguments, "overrides") else ""
+    return f"unrecognized arguments: {' '.join(told)}{hint}"
+
+
+def _keys() -> dict[str, str]:
+    """The keys of a config by the options that one might take them for: `--batch-size` for `data.batch_size`."""
+    from tfl import backbones, data, tasks
+    from tfl.methods import METHODS
+    from tfl.phases import Phase
+
+    inner = {"": METHODS["finetune"].Config, "phases.": Phase}
+    inner |= {"task.": tasks.Config, "backbone.": backbones.Config, "data.": data.table.Config}
+    keys = {f"--{field.name}": above + field.name for above, one in inner.items() for field in dataclasses.fields(one)}
+    return {**{name.replace("_", "-"): key for name, key in keys.items()}, **keys, "--lr": "phases.learning_rate"}
+
+
+def _settings(found: Mapping[str, str]) -> str:
+    """How the values of keys that were `found` are set; those of a phase together, in its list."""
+    words = [f"{key}={value}" for key, value in found.items() if not key.startswith("phases.")]
+    inside = {key.removeprefix("phases."): value for key, value in found.items() if key.startswith("phases.")}
+    if inside:
+        phase = ", ".join(f"{name}: {value}" for name, value in {"trainable": "head", **inside}.items())
+        words.append(f"those of a phase in its list, phases='[{{{phase}}}]'")
+    return f": {', '.join(words)}" if words else ", such as data.batch_size=64"
 
 
 def _add_job(command: argparse.ArgumentParser) -> None:

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from typing import Literal
+from numbers import Integral, Real
+from typing import Any, Literal
 
 from tfl.config import UserError, require
+
+NUMBERS: dict[str, tuple[type, str]] = {"int": (Integral, "a whole number"), "float": (Real, "a number")}
+
+
+def _check_numbers(config: Any) -> None:
+    """Raises a `UserError` for a field of `config` that holds something else than the number that it is declared to hold."""
+    for field in dataclasses.fields(config):
+        kind, *rest = str(field.type).split(" | ")
+        value = getattr(config, field.name)
+        if kind not in NUMBERS or (rest and value is None):
+            continue
+        number, valid = NUMBERS[kind]
+        if isinstance(value, bool) or not isinstance(value, number):
+            raise UserError(f"{field.name}: {value!r} is not valid; {valid}{', or null' if rest else ''}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +32,7 @@ class Last:
     """Blocks, counted from the output; at least 1."""
 
     def __post_init__(self) -> None:
+        _check_numbers(self)
         if self.last < 1:
             raise UserError(f"last: {self.last} is not valid; at least 1 block")
 
@@ -28,6 +45,7 @@ class Lora:
     """Rank of the adapters; 4 to 16 is usual."""
 
     def __post_init__(self) -> None:
+        _check_numbers(self)
         if self.lora < 1:
             raise UserError(f"lora: {self.lora} is not valid; the rank is at least 1")
 
@@ -83,6 +101,7 @@ class Phase:
     """Whether BatchNorm layers in trainable blocks train, statistics included, or stay as pre-trained."""
 
     def __post_init__(self) -> None:
+        _check_numbers(self)
         checks = {
             "epochs": (self.epochs >= 1, "at least 1"),
             "learning_rate": (self.learning_rate > 0, "above 0"),

@@ -79,8 +79,8 @@ class Report:
     config: dict[str, Any]
     """The resolved config; it reproduces the run."""
     data: dict[str, Any]
-    """Fingerprint, sizes {split: N}, class_counts {split: {class: N}}, unreadable [{"id", "reason"}], and duplicates
-    [[id, split, id, split]]."""
+    """Fingerprint, sizes {split: N}, class_counts {split: {class: N}}, unreadable [{"id", "reason"}], duplicates
+    [[id, split, id, split]], contradictions [[id, id]] (one content, two labels), and left_out {suffix: N}."""
     backbone: dict[str, Any]
     """Its name and parameters, and of its weights: origin, sha256, and the layers loaded, missing and unused."""
     phases: tuple[PhaseReport, ...]

@@ -17,9 +17,10 @@ from tfl import config as configs
 from tfl import evaluate, predict
 from tfl.config import UserError
 from tfl.cut import Cut, cut
+from tfl.data import kept
 from tfl.data.batches import Batches
 from tfl.data.config import Resize
-from tfl.data.examples import Examples, Modality
+from tfl.data.examples import Examples, Modality, Unreadable
 from tfl.data.given import given
 from tfl.features.config import Features
 from tfl.features.extract import Extracted, Extractor, Request
@@ -94,7 +95,8 @@ class Run:
         return examples.merged(predict.table(task, self._predictions(rows)[name], rows.ids))
 
     def evaluate(self, source: Any = None, **fields: Any) -> dict[str, Any]:
-        """The test results again, or those on another labelled `source`: a path, a mapping or a data frame.
+        """What the model is worth on its own test split, which it predicts again, or on another labelled `source`: a path, a
+        mapping or a data frame.
 
         A source with a test split is evaluated on that, any other on all of it. Columns and kind of label are those of
         the run, where `fields` (of the source's config) does not name others. Examples that cannot be read are left out
@@ -106,10 +108,11 @@ class Run:
         if source is None:
             if fields:
                 raise UserError(f"{', '.join(fields)}: they describe another source, and none was named; name one")
-            return self.metrics
-        facts, task = self.facts, self._task()[1]
-        reads = Reads(facts.modality, facts.pairs, task.kind, tuple(task.class_names))
-        rows, unreadable = labelled(source, fields, self.report.config["data"], reads)
+            rows, unreadable = self._tested()
+        else:
+            facts, task = self.facts, self._task()[1]
+            reads = Reads(facts.modality, facts.pairs, task.kind, tuple(task.class_names))
+            rows, unreadable = labelled(source, fields, self.report.config["data"], reads)
         skipped = [{"id": bad.id, "reason": bad.reason} for bad in unreadable]
         return self._measure(rows) | ({"unreadable": skipped} if skipped else {})
 
@@ -187,7 +190,21 @@ class Run:
 
     def _measure(self, rows: Any) -> dict[str, Any]:
         name, task = self._task()
-        return evaluate.evaluate(task.kind, rows.labels, self._predictions(rows)[name], task.class_names)
+        seed = int(self.report.config.get("seed", 0))
+        return evaluate.evaluate(task.kind, rows.labels, self._predictions(rows)[name], task.class_names, seed=seed)
+
+    def _tested(self) -> tuple[Examples, tuple[Unreadable, ...]]:
+        """The kept test examples, and those whose image is not there any more. Raises `UserError` where that is too many."""
+        from tfl.data.splits import check_unreadable
+
+        file = self.directory / EXAMPLES
+        if not file.is_file():
+            raise UserError(f"{file} is not there; name the data to evaluate on")
+        rows = kept.examples(file, self._task()[1].kind)
+        there = np.asarray([Path(path).is_file() for path in rows.inputs.get("path", ())] or [True] * len(rows))
+        gone = tuple(Unreadable(id=str(rows.ids[place]), reason="the file is gone") for place in np.flatnonzero(~there))
+        check_unreadable(len(rows) - len(gone), gone)
+        return rows.take(np.flatnonzero(there)), gone
 
 
 def is_unfinished(directory: Path) -> bool:

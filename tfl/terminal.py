@@ -174,6 +174,12 @@ def warned(report: Report) -> Iterator[str]:
     duplicates = [f"{one} ({split}) = {other} ({of})" for one, split, other, of in report.data.get("duplicates", ())]
     if duplicates:
         yield f"the same example in two splits, {len(duplicates):,} in all: {_some(duplicates)}"
+    differing = [f"{one} = {other}" for one, other in report.data.get("contradictions", ())]
+    if differing:
+        yield f"the same content with different labels, {len(differing):,} in all: {_some(differing)}"
+    left_out = [f"{count:,} {kind}" for kind, count in report.data.get("left_out", {}).items()]
+    if left_out:
+        yield f"images of formats that are not read, left out: {_some(left_out)}"
     unreadable = [f"{bad['id']}: {bad['reason']}" for bad in report.data.get("unreadable", ())]
     if unreadable:
         yield f"{len(unreadable):,} unreadable skipped: {_some(unreadable)}"
@@ -194,8 +200,10 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def interval(one: Mapping[str, Any], digits: int = 3) -> str:
-    """`0.82–0.92`, of a metric with `low` and `high`."""
+    """`0.82–0.92`, of a metric with `low` and `high`; a dash where both are not defined."""
     low, high = number(one.get("low"), digits), number(one.get("high"), digits)
+    if low == high == number(None):
+        return low
     return f"{low} to {high}" if low.startswith("-") or high.startswith("-") else f"{low}–{high}"
 
 

@@ -259,10 +259,11 @@ class Keeper:
     def offer(self, epoch: int, results: Mapping[str, float]) -> None:
         """Takes the weights as they are after `epoch`, if that epoch is to be kept rather than those before.
 
-        `results` has a loss and may have an accuracy, which counts first; of equals, the lower loss is better.
+        `results` has a loss and may have an accuracy (of several labels: that of single ones), which counts first; of equals,
+        the lower loss is better.
         """
         loss = results["loss"]
-        score = (results.get("accuracy", 0.0), -float("inf") if np.isnan(loss) else -loss)
+        score = (results.get("accuracy", results.get("label_accuracy", 0.0)), -float("inf") if np.isnan(loss) else -loss)
         better = score > self.best
         self.best, self.waited = (score, 0) if better else (self.best, self.waited + 1)
         if better or self.phase.keep == "last":

@@ -120,6 +120,16 @@ def test_it_trains_is_frozen_and_comes_back(folder: str, tmp_path: Path) -> None
         np.testing.assert_array_equal(kept, now)
 
 
+def test_other_weights_are_told_apart_without_a_file_of_weights(folder: str, tmp_path: Path) -> None:
+    first = load("hub", weights=folder).weights.sha256
+    assert first == load("hub", weights=folder).weights.sha256
+    module = tf.saved_model.load(folder)
+    module.kernel.assign_add(tf.ones_like(module.kernel))
+    tf.saved_model.save(module, str(tmp_path / "other"))
+    other = load("hub", weights=str(tmp_path / "other")).weights.sha256
+    assert (len(first), first != other) == (64, True)
+
+
 def test_strings(tmp_path: Path) -> None:
     tf.saved_model.save(Text(), str(tmp_path / "text"))
     backbone = load(str(tmp_path / "text"))
@@ -196,7 +206,9 @@ def exported(run: Any, folder: Path, **inputs: tf.Tensor) -> Any:
 
 def test_texts_on_several_devices_and_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tf.saved_model.save(Text(), str(tmp_path / "text"))
-    table = pd.DataFrame({"text": ["a", "b"] * 10, "pair": ["c", "d"] * 10, "label": ["x", "y"] * 10})
+    table = pd.DataFrame(
+        {"text": [f"{'ab'[place % 2]} {place}" for place in range(20)], "pair": ["c", "d"] * 10, "label": ["x", "y"] * 10}
+    )
     columns = {"text": "text", "text_pair": "pair", "label": "label"}
     with pytest.raises(UserError, match="reads one text"):
         tfl.finetune(table, backbone=str(tmp_path / "text"), data=columns, out=tmp_path / "run")

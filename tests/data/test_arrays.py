@@ -99,6 +99,9 @@ def test_texts_with_names_numbers_or_several_labels():
     assert given((pd.Series(texts, index=range(5, 45)), np.arange(40) / 3)).kind == "regression"
     assert given((np.array(texts), np.eye(2)[LABELS])).kind == "multilabel"
     assert given((texts, LABELS)).modality == "text"
+    for whole in ([1.0, 2.0] * 20, LABELS.astype(np.float32) + 1):
+        assert given((texts, whole)).class_names == ("1", "2")
+    assert given((texts, [1.0, 2.0] * 20), kind="regression").kind == "regression"
 
 
 def test_examples_without_a_label_are_left_out():

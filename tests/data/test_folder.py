@@ -10,6 +10,7 @@ from tests.assets import asset
 from tests.data.make import png, write_folder
 from tfl import data
 from tfl.config import UserError
+from tfl.methods.facts import describe_data, told_of_data
 
 
 def load(path: Path, **fields):
@@ -44,7 +45,7 @@ def test_three_folders_are_what_they_say(tmp_path):
 
 
 def test_folders_in_classes_hidden_files_and_other_files(tmp_path):
-    write_folder(tmp_path, {"cat/indoors/2024": 6, "cat": 6, "dog": 12, ".cache": 3})
+    write_folder(tmp_path, {"cat/indoors/2024": 6, "cat": 6, "dog": 12, ".cache": 3, "__MACOSX": 0, "__MACOSX/cat": 2})
     (tmp_path / "dog" / "._00.png").write_bytes(b"resource fork")
     (tmp_path / "dog" / "notes.txt").write_text("a note")
     (tmp_path / "dog" / "UPPER.PNG").write_bytes(png(99))
@@ -76,7 +77,28 @@ def test_a_class_that_train_lacks_is_an_error(tmp_path):
 
 def test_an_empty_class_folder_is_an_error(tmp_path):
     write_folder(tmp_path, {"cat": 6, "dog": 6, "fox": 0})
-    with pytest.raises(UserError, match="no training example of class 'fox'"):
+    with pytest.raises(UserError, match=r"no training example of class 'fox'; .* Add examples or remove the class$"):
+        load(tmp_path)
+    with pytest.raises(UserError, match=r"Add examples or raise max_train$"):
+        load(tmp_path, max_train=4)
+
+
+def test_images_of_other_formats_are_counted(tmp_path):
+    with_splits(tmp_path, train=10, test=4)
+    for place, name in enumerate(["train/ant/1.webp", "train/ant/deep/2.WEBP", "test/bee/3.webp", "test/bee/4.heic"]):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(bytes([place]))
+    splits = load(tmp_path)
+    assert splits.left_out == {"ant": {".webp": 2}, "bee": {".webp": 1, ".heic": 1}}
+    assert "  left out: 3 .webp, 1 .heic; convert them to JPEG or PNG" in list(told_of_data(splits))
+    assert describe_data(splits)["left_out"] == {".webp": 3, ".heic": 1}
+
+
+def test_a_class_of_files_that_cannot_be_read_is_an_error_that_says_so(tmp_path):
+    write_folder(tmp_path, {"cat": 6, "dog": 6, "tulip": 0})
+    for number in range(20):
+        (tmp_path / "tulip" / f"{number}.webp").write_bytes(b"RIFF")
+    with pytest.raises(UserError, match=r"example of class 'tulip', but 20 \.webp, which cannot be read: convert them"):
         load(tmp_path)
 
 

@@ -12,6 +12,7 @@ from tfl.config import UserError
 from tfl.data.config import DataConfig
 from tfl.data.examples import Columns, Records, Unreadable, digest, digests, strings
 from tfl.data.splits import held_out, split
+from tfl.methods.facts import describe_data, told_of_data
 
 
 def columns(labels, prefix: str = "row", texts=None) -> Columns:
@@ -186,6 +187,81 @@ def test_duplicates_across_splits_are_reported_and_stay():
         ("val:0001", "validation", "test:0001", "test"),
     }
     assert splits.sizes["test"] == 3
+    assert describe_data(splits)["contradictions"] == [["test:0002", "row:0000"]]
+
+
+def told(parts, names=("a", "b", "c"), **fields) -> list[str]:
+    return [line for line in told_of_data(split(records(parts, names, **fields), config())) if not line.startswith("data:")]
+
+
+def parts_of(train, validation, test, labels=(0, 1, 2)):
+    given = {"train": train, "validation": validation, "test": test}
+    return {name: columns(labels, name, texts=list(texts)) for name, texts in given.items()}
+
+
+def test_copies_make_the_test_result_too_good_only_where_they_are_tested_on():
+    assert not [line for line in told(parts_of("xyz", "abc", "def")) if "warning" in line]
+    (line,) = [line for line in told(parts_of("xyz", "xbc", "def")) if "warning" in line]
+    assert line.endswith("1 example stands in two splits, the first as train:0000 (train) and validation:0000 (validation)")
+    (line,) = [line for line in told(parts_of("xyz", "xbc", "dyf")) if "warning" in line]
+    assert "2 examples stand in two splits, the first as train:0001 (train) and test:0001 (test)" in line
+    assert line.endswith("the test result is too good by 1 of them")
+    (line,) = [line for line in told(parts_of("xyz", "abc", "dyz")) if "warning" in line]
+    assert line.endswith("the test result is too good by them")
+
+
+def test_one_content_with_two_labels_is_told_and_makes_nothing_too_good():
+    (line,) = [line for line in told(parts_of("xyz", "abc", "dxf")) if "warning" in line]
+    assert line == "  warning: 1 example has another's content and a different label, the first test:0001 = train:0000"
+    parts = {**parts_of("xyz", "abc", "def"), "train": columns([0, 1, 1, 2], "train", texts=["x", "x", "x", "y"])}
+    (line,) = [line for line in told(parts) if "warning" in line]
+    assert line.endswith("the first train:0000 = train:0001")
+    assert not any("different label" in line for line in told(parts, names=(), kind="regression"))
+
+
+def test_what_is_predicted_and_what_is_not_tested_is_told():
+    whole, halves = np.arange(60, dtype=np.float32), np.tile([1, 2.5, 3], 20).astype(np.float32)
+    assert "  regression: numbers from 1 to 3 (data.kind=classification if they are classes)" in told(
+        columns(halves), names=(), kind="regression"
+    )
+    assert "(data.kind=classification" in told(columns(whole), names=(), kind="regression")[0]
+    assert "  regression: numbers from 0 to 29.5" in told(columns(whole / 2), names=(), kind="regression")
+    assert told(columns(whole % 3), names=(), kind="regression") == ["  regression: numbers from 0 to 2"]
+    several = np.tile(np.array([[0, 0], [0, 1], [1, 1], [1, 1]], dtype=np.float32), (10, 1))
+    assert "  several labels an example: 1.2 of 2 on average; 10 examples have none" in told(
+        columns(several), names=("a", "b"), kind="multilabel"
+    )
+    parts = {"train": columns([0, 1, 2], "t"), "validation": columns([1], "v"), "test": columns([0, 1], "e")}
+    assert told(parts)[-2:] == [
+        "  warning: no validation example of 'a', 'c': the choice of the epoch does not look at them",
+        "  warning: no test example of 'c': the result says nothing about it",
+    ]
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("grouped_too", [False, True])
+def test_copies_are_cut_to_one_side(seed, grouped_too):
+    """Every third text is there three times, and one of them with two labels."""
+    texts = [f"text {i if i % 3 else i % 90}" for i in range(270)]
+    labels = np.asarray([int(text.split()[1]) % 4 // 2 for text in texts])
+    labels[60] = 1 - labels[150]
+    group = {"groups": {"all": strings(f"g{i // 5}" for i in range(270))}} if grouped_too else {}
+    splits = split(records(columns(labels, texts=texts), ("a", "b"), **group), config(test=0.2, validation=0.1), seed)
+    assert splits.duplicates == ()
+    assert sum(splits.sizes.values()) == 270
+    assert 40 <= splits.sizes["test"] <= 68
+    assert 15 <= splits.sizes["validation"] <= 39
+    assert min(splits.class_counts["test"].values()) > 10
+    if grouped_too:
+        sides = [set(found.tolist()) for found in splits.groups.values()]
+        assert sum(map(len, sides)) == len(set().union(*sides)), "no group is torn apart"
+    else:
+        assert {"row:0060", "row:0150", "row:0240"} <= set(members(splits)["train"]), "what has two labels is not tested on"
+
+
+def test_copies_of_one_example_a_class_cannot_be_cut():
+    with pytest.raises(UserError, match=r"too few different examples \(2\) to cut a test split from: 40 examples"):
+        split(records(columns(np.tile([0, 1], 20), texts=["x", "y"] * 20), ("a", "b")), config())
 
 
 def test_the_fingerprint_changes_with_content_label_names_and_membership():

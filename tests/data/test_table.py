@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -79,9 +81,30 @@ def test_missing_columns_are_named_with_the_nearest(tmp_path):
         load(path, label="labels")
     with pytest.raises(UserError, match="which column holds the labels"):
         load(write(tmp_path, FRAME.drop(columns="label")))
-    (tmp_path / "semi.csv").write_text("text;label\na;b\n")
-    with pytest.raises(UserError, match="not to be separated by commas"):
-        load(tmp_path / "semi.csv", text="text", label="label")
+    with pytest.raises(UserError, match=r"no column 'text'; columns seem to be separated by ';': read it with pandas"):
+        data.load(data.memory.Config(text="text", label="label"), data=pd.DataFrame({"text;label": ["a;b"]}))
+
+
+@pytest.mark.parametrize("row", ["a;b", "a, b;c", "a, b, c;d"])
+def test_a_table_with_another_separator_is_named(tmp_path, row):
+    rows = [f"{i} {row}" if i % 2 else f"{i} x;y" for i in range(4)]
+    (tmp_path / "semi.csv").write_text("\n".join(["text;label", *rows]) + "\n")
+    with pytest.raises(UserError, match=r"semi.csv: columns seem to be separated by ';', not by ','; .*sep=';'"):
+        load(tmp_path / "semi.csv")
+
+
+def test_the_advice_for_another_separator_makes_a_table_of_it(tmp_path):
+    frame = FRAME.assign(label=FRAME["half"] + 0.25, text=[f"{i}, NA" for i in range(40)])
+    frame.to_csv(tmp_path / "semi.csv", index=False, sep=";", decimal=",")
+    with pytest.raises(UserError) as caught:
+        load(tmp_path / "semi.csv")
+    program = str(caught.value).split('"')[1]
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
+    assert load(tmp_path / "semi-commas.csv").kind == "regression"
+    for name, sep, other in (("tabs.csv", "\t", "tabs.tsv"), ("commas.tsv", ",", "commas.csv")):
+        FRAME.to_csv(tmp_path / name, index=False, sep=sep)
+        with pytest.raises(UserError, match=f"rename it to {other}"):
+            load(tmp_path / name)
 
 
 @pytest.mark.parametrize(
@@ -92,6 +115,7 @@ def test_missing_columns_are_named_with_the_nearest(tmp_path):
         ([True, False] * 20, "classification", ("False", "True")),
         (np.arange(40) / 3, "regression", ()),
         ([1.0, 2.5] * 20, "regression", ()),
+        ([1.0, 2.0, 3.0, 10.0] * 10, "classification", ("1", "2", "3", "10")),
     ],
 )
 def test_the_kind_goes_by_the_labels(tmp_path, values, kind, names):
@@ -240,4 +264,6 @@ def test_real_sentences():
     assert (splits.sizes["train"], splits.sizes["test"]) == (8000, 872)
     assert splits.class_names == ("negative", "positive")
     assert splits.unreadable == ()
-    assert len(splits.duplicates) > 0
+    contents = len(set(splits.train.digests) | set(splits.validation.digests))
+    assert contents < splits.sizes["train"] + splits.sizes["validation"], "there are copies"
+    assert splits.duplicates == (), "and they are on one side"

@@ -103,6 +103,11 @@ def test_the_baseline_is_the_most_frequent_class_of_training(tmp_path: Path) -> 
     assert "The model is better than that: the difference is +0.500" in about
 
 
+def test_few_examples_do_not_tell(tmp_path: Path) -> None:
+    said = top(make.run(tmp_path / "run", np.array([0, 0, 0]), np.eye(2)[[0, 0, 0]], counts={"ants": 3, "bees": 4})).about
+    assert any("3 test examples are too few to tell" in line for line in said)
+
+
 def test_a_model_that_is_no_better_is_not_called_so(tmp_path: Path) -> None:
     labels = np.arange(40) % 2
     counts = {"ants": 60, "bees": 40}

@@ -37,7 +37,8 @@ def test_a_dimension_is_read_as_it_is_meant(typed: str, found: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "typed", ["seed=1", "task.hidden=[64, 32]", "phases=[{trainable: head, epochs: 3}]", "data.label='a,b'"]
+    "typed",
+    ["seed=1", "data.label_separator=,", "task.hidden=[64, 32]", "phases=[{trainable: head, epochs: 3}]", "data.label='a,b'"],
 )
 def test_one_value_is_no_dimension(typed: str) -> None:
     with pytest.raises(UserError, match="a sweep needs something to try"):
@@ -109,6 +110,7 @@ def test_python_values_are_what_could_be_typed() -> None:
     ("dimensions", "said"),
     [
         ({}, "space: nothing to try"),
+        (["task.dropout"], r"space: \['task.dropout'\] is not valid; a mapping of keys to their values"),
         ({"task.dropout": 0.2}, r"space: task.dropout: 0.2 is not valid; a list of values"),
         ({"task.dropout": "0.2"}, r"space: task.dropout: '0.2' is not valid; a list of values"),
         ({"seed": []}, r"space: seed: \[\] is not valid"),
@@ -116,6 +118,6 @@ def test_python_values_are_what_could_be_typed() -> None:
         ({"precision": ["float32"]}, "precision: a sweep has one value of it"),
     ],
 )
-def test_python_values_that_are_none_are_named(dimensions: dict[str, Any], said: str) -> None:
+def test_python_values_that_are_none_are_named(dimensions: Any, said: str) -> None:
     with pytest.raises(UserError, match=said):
         space.given(dimensions)

@@ -32,6 +32,15 @@ def test_a_table_in_memory_is_swept_over_and_the_best_is_a_run(tiny_bert: Path, 
         tfl.sweep(table()[:50], space, backbone=str(tiny_bert), **fields)
 
 
+def test_several_labels_are_swept_by_the_accuracy_of_each(tiny_bert: Path, tmp_path: Path) -> None:
+    frame = table().assign(good=lambda rows: (rows["tone"] == "good").astype(int), long=lambda rows: rows.index % 3 // 2)
+    fields: dict[str, Any] = {"data": {"label": ["good", "long"], "batch_size": 8}, "phases": PHASES}
+    done = tfl.sweep(frame, {"task.dropout": [0, 0.5]}, backbone=str(tiny_bert), best=False, out=tmp_path / "s", **fields)
+    assert done.metric == "label_accuracy"
+    assert [trial.failed for trial in done.trials] == ["", ""]
+    assert done.ranked[0].score == max(trial.score or 0 for trial in done.trials)
+
+
 @pytest.mark.parametrize(
     ("space", "trials", "said"),
     [

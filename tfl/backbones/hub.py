@@ -15,7 +15,7 @@ from tfl.backbones.backbone import Backbone
 from tfl.backbones.blocks import Block
 from tfl.backbones.config import PREPROCESS, Config
 from tfl.backbones.sources import hub_error, reachable
-from tfl.backbones.weights import WeightsReport
+from tfl.backbones.weights import WeightsReport, sha256_of_values
 from tfl.config import UserError
 from tfl.lazy import keras, tf
 
@@ -81,7 +81,7 @@ class HubModule:
             outputs=outputs,
             preprocess=ImagePreprocess(size=(size, size), mode="unit") if "image" in inputs else StringPreprocess(),
             blocks=(Block("module", (layer,)),),
-            weights=WeightsReport(handle, loaded=("module",)),
+            weights=WeightsReport(handle, sha256_of_values([layer]), loaded=("module",)),
         )
 
 

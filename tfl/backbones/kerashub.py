@@ -17,7 +17,7 @@ from tfl.backbones.blocks import Block, Graph, split
 from tfl.backbones.config import Config
 from tfl.backbones.sources import hub_error, installed, keras_cache, package_folder, reachable
 from tfl.backbones.text import TextPreprocess
-from tfl.backbones.weights import FILES, WeightsReport, sha256
+from tfl.backbones.weights import FILES, WeightsReport, sha256, sha256_of_values
 from tfl.config import UserError
 from tfl.lazy import keras, keras_hub
 
@@ -212,7 +212,8 @@ def _report(
     found = file or next(
         (path for name in ("model.safetensors", "model.weights.h5") if (path := Path(folder, name)).is_file()), None
     )
-    return WeightsReport(str(file or handle), sha256(found) if found else None, used, (), off_path)
+    told = sha256(found) if found else sha256_of_values(layer for block in blocks for layer in block.layers)
+    return WeightsReport(str(file or handle), told, used, (), off_path)
 
 
 def complete_keras_hub() -> None:

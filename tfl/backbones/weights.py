@@ -6,7 +6,7 @@ import hashlib
 import io
 import re
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,7 +49,7 @@ class WeightsReport:
     origin: str
     """A file, a folder, a handle, `imagenet: FILE`, or `none (random)`."""
     sha256: str | None = None
-    """Of the weight file, where there is one file."""
+    """Of the weight file; where there is no one file, of the weights themselves, in order; None where they are random."""
     loaded: tuple[str, ...] = ()
     """Layers of the backbone that got their weights, by name."""
     missing: tuple[str, ...] = ()
@@ -73,6 +73,15 @@ def sha256(path: str | Path) -> str:
     """The SHA-256 of a file, as hex."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of_values(layers: Iterable[Any]) -> str:
+    """The SHA-256 of the weights of `layers`, in order, as hex: for weights that come from no one file."""
+    state = hashlib.sha256()
+    for layer in layers:
+        for variable in layer.weights:
+            state.update(variable.numpy().tobytes())
+    return state.hexdigest()
 
 
 def load_file(

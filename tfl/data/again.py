@@ -13,7 +13,7 @@ from tfl.config import UserError, did_you_mean, validate
 from tfl.data.config import DataConfig
 from tfl.data.examples import Columns, Examples, Kind, Modality, Records, Stream, Unreadable
 from tfl.data.guess import guess
-from tfl.data.splits import _check_records
+from tfl.data.splits import check_records
 from tfl.lazy import tf
 
 
@@ -57,7 +57,7 @@ def labelled(
     config = validate(data.AnyConfig, {**_inherited(raw, own, reads.kind), **raw, **fields})
     records = data.SOURCES[config.source].read(config, 0) if stored else data.from_memory(source, config, 0)
     # A source with only a test split is fine here, so that the check sees an (empty) part to train on.
-    _check_records(dataclasses.replace(records, splits={"all": (), **records.splits}), config)
+    check_records(dataclasses.replace(records, splits={"all": (), **records.splits}), config)
     _check_fit(records, reads)
     found = [records.splits[name] for name in ("test", "all", "validation", "train") if name in records.splits]
     rows = next((part for part in found if len(part)), None)

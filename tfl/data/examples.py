@@ -191,6 +191,8 @@ class Records:
     unreadable: tuple[Unreadable, ...] = ()
     groups: dict[str, np.ndarray] | None = None
     """Per split, [N]: what must stay on one side together (a company, a patient)."""
+    left_out: dict[str, dict[str, int]] = field(default_factory=dict)
+    """{class: {suffix: files}} of images in formats that are not read at all."""
 
 
 def _rows(column: Any, indices: np.ndarray) -> Any:

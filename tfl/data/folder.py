@@ -2,8 +2,8 @@
 
 With `train` and `val` alone, `val` is the test split and validation is cut from `train`: the held-out folder is what
 you will quote, so it must not choose the epoch. With `train` and `test`, validation is cut from `train`; with all
-three, each is what it says. Class folders may have folders inside; hidden files and files that are no images are left
-out.
+three, each is what it says. Class folders may have folders inside; hidden files, what a Mac adds to a zip and files that
+are no images are left out; images of a format that cannot be read are counted.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ def read(config: Config, seed: int = 0) -> Records:
         modality="image",
         kind="classification",
         unreadable=tuple(unreadable),
+        left_out=_left_out(found, classes),
     )
 
 
@@ -64,11 +65,15 @@ def _near(path: Path) -> str:
 
 
 def _folders(root: Path) -> list[Path]:
-    return sorted((item for item in root.iterdir() if item.is_dir() and not item.name.startswith(".")), key=_by_name)
+    return sorted((item for item in root.iterdir() if item.is_dir() and not _hidden(item.name)), key=_by_name)
 
 
 def _by_name(path: Path) -> str:
     return path.name
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"  # what a Mac puts into a zip beside the folders themselves
 
 
 def _split_folders(root: Path) -> dict[str, Path]:
@@ -120,12 +125,21 @@ def _read_split(folder: Path, root: Path, classes: tuple[str, ...]) -> tuple[Col
 def _files(folder: Path) -> Iterator[Path]:
     """All files below `folder`, in the same order on every machine, without hidden ones."""
     for parent, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(parent, name) for name in sorted(files) if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not _hidden(name))
+        yield from (Path(parent, name) for name in sorted(files) if not _hidden(name))
 
 
 def _images(folder: Path) -> list[Path]:
     return [path for path in _files(folder) if path.suffix.lower() in EXTENSIONS]
+
+
+def _left_out(found: dict[str, Path], classes: tuple[str, ...]) -> dict[str, dict[str, int]]:
+    """For each class how many files of which suffix are images that cannot be read, in all its folders."""
+    counts = {
+        name: Counter(path.suffix.lower() for folder in found.values() for path in _files(folder / name)) for name in classes
+    }
+    kinds = {name: {kind: count for kind, count in there.items() if kind in UNSUPPORTED} for name, there in counts.items()}
+    return {name: there for name, there in kinds.items() if there}
 
 
 def why_nothing(root: Path) -> str:

@@ -14,7 +14,7 @@ from tfl.data.examples import Columns, Modality, Records, Unreadable, digest, di
 from tfl.data.files import image_files
 from tfl.data.labels import Labels, indicator_labels, read_labels, separated_labels
 from tfl.data.splits import NAMES, held_out
-from tfl.data.table import LINE, ColumnConfig
+from tfl.data.table import LINE, SEPARATORS, ColumnConfig
 from tfl.lazy import pd
 
 TEXT_NAMES = ("text", "sentence", "review", "comment", "message", "tweet", "content", "body", "document", "question")
@@ -84,8 +84,9 @@ def _require(part: Part, name: str | None) -> None:
     if name is None or name in names:
         return
     hint = did_you_mean(name, names)
-    if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
-        hint = "; the cells seem not to be separated by commas: save it as .tsv or with commas"
+    mark = next((mark for mark in SEPARATORS if len(names) == 1 and mark in names[0]), None)
+    if mark is not None:
+        hint = f"; columns seem to be separated by {mark!r}: read it with pandas.read_csv(…, sep={mark!r})"
     raise UserError(f"{part.origin}: no column {name!r}{hint}; columns: {_shortened(names)}")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tfl.data.examples import Columns, Examples, digest, digests, strings
+from tfl.data.examples import Columns, Examples, Kind, digest, digests, strings
 from tfl.data.steady import steady
 from tfl.lazy import tf
 
@@ -64,8 +64,8 @@ def _row(record: bytes) -> dict[str, Any]:
     return row
 
 
-def examples(file: Path) -> Columns:
-    """The kept examples as a source gives them, but for their labels, which are as in `read`: [N, ·] float32."""
+def examples(file: Path, kind: Kind) -> Columns:
+    """The kept examples as a source gives them: labels [N] int64, [N, C] float32 of 0 and 1, or [N] float32, by `kind`."""
     rows = list(read(file))
     inputs: dict[str, Any] = {}
     for name in ("text", "text_pair", "image", "path"):
@@ -76,9 +76,16 @@ def examples(file: Path) -> Columns:
     return Columns(
         ids=strings(row["id"] for row in rows),
         inputs=inputs,
-        labels=np.stack([row["label"] for row in rows]) if rows and "label" in rows[0] else None,
+        labels=_labels([row["label"] for row in rows], kind) if rows and "label" in rows[0] else None,
         digests=digests(row.get("digest") or digest(*contents) for row, contents in zip(rows, parts, strict=True)),
     )
+
+
+def _labels(values: list[np.ndarray], kind: Kind) -> np.ndarray:
+    if kind == "multilabel":
+        return np.stack(values)
+    numbers = np.concatenate(values)
+    return numbers.astype(np.int64) if kind == "classification" else numbers
 
 
 def _bytes(value: bytes) -> Any:

@@ -32,9 +32,10 @@ class Labels:
 def read_labels(raw: Any, kind: AnyKind = "auto", class_names: Sequence[str] | None = None) -> Labels:
     """Labels from one value an example: [N] strings, whole numbers, booleans or floats; None and NaN are missing.
 
-    `auto` is regression for floats and for whole numbers with more than `MANY` distinct values, else classification.
-    Classes are sorted, numbers by value. With `class_names`, whole numbers are indices into them, strings are names of
-    them. Labels [N, C] of 0 and 1 are multi-label; [N, 1] is one value an example.
+    `auto` is regression for numbers of which one has a fraction and for whole numbers (2.0 too) with more than `MANY`
+    distinct values, else classification. Classes are sorted, numbers by value. With `class_names`, whole numbers are
+    indices into them, strings are names of them. Labels [N, C] of 0 and 1 are multi-label; [N, 1] is one value an
+    example.
     """
     if getattr(raw, "ndim", 1) == 2:
         table = np.asarray(raw)
@@ -47,7 +48,7 @@ def read_labels(raw: Any, kind: AnyKind = "auto", class_names: Sequence[str] | N
     if kind == "multilabel":
         raise UserError("kind: multilabel needs 0/1 labels for each class, or a separator between several in a text")
     if kind == "auto":
-        kind = "regression" if class_names is None and _is_quantity(present, bool(wrong)) else "classification"
+        kind = "regression" if class_names is None and _is_quantity(present) else "classification"
     if kind == "regression":
         return _numbers(values, wrong)
     return _classes(values, present, wrong, class_names)
@@ -104,11 +105,11 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _is_quantity(present: list[Any], gaps: bool) -> bool:
+def _is_quantity(present: list[Any]) -> bool:
     if not present or any(isinstance(value, (str, bool)) for value in present):
         return False
-    # A column of whole numbers with gaps in it arrives as floats.
-    whole = all(isinstance(value, int) or (gaps and float(value).is_integer()) for value in present)
+    # A column of whole numbers arrives as floats where one was missing at some time, and after many a conversion.
+    whole = all(isinstance(value, int) or _number(value).is_integer() for value in present)
     return not whole or len(set(present)) > MANY
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ import numpy as np
 from tfl.config import UserError
 from tfl.data.config import DataConfig
 from tfl.data.examples import Examples, Kind, Modality, Records, Unreadable
+from tfl.data.partition import by_class, cut_all, strata_of
 
 T = TypeVar("T")
 
@@ -50,6 +52,8 @@ class Splits:
     """(id, split, id, split) of examples with the same content in two splits; the first is in the earlier split."""
     groups: dict[str, np.ndarray] | None = None
     """Per split, [N], where the source has groups."""
+    left_out: dict[str, dict[str, int]] = field(default_factory=dict)
+    """As in `Records`."""
 
     @property
     def parts(self) -> dict[str, Examples]:
@@ -68,6 +72,12 @@ class Splits:
             return {}
         counts = {name: _class_counts(examples, len(self.class_names)) for name, examples in self.parts.items()}
         return {name: dict(zip(self.class_names, map(int, values), strict=True)) for name, values in counts.items()}
+
+    @cached_property
+    def contradictions(self) -> tuple[tuple[str, str], ...]:
+        """(id, id) of an example and of one with the same content and the label that this content has most often, where
+        the first has another; () where the kind is not classification."""
+        return _contradictions(list(self.parts.values())) if self.kind == "classification" else ()
 
     @cached_property
     def fingerprint(self) -> str:
@@ -98,10 +108,10 @@ def split(records: Records, config: DataConfig, seed: int = 0) -> Splits:
     The cut depends on `seed` and on the examples' ids, not on the order they came in. A fraction is of all examples; of
     the training examples where a test split exists. Raises `UserError` for data that cannot be trained on.
     """
-    _check_records(records, config)
-    parts, groups = _cut_all(records, config, seed)
+    check_records(records, config)
+    parts, groups = cut_all(records, config, seed)
     if config.max_train is not None and config.max_train < len(parts["train"]):
-        chosen = by_class(parts["train"], _strata(parts["train"], records.kind), config.max_train, seed, spare=False)
+        chosen = by_class(parts["train"], strata_of(parts["train"], records.kind), config.max_train, seed, spare=False)
         parts["train"] = parts["train"].take(chosen)
         if groups:
             groups["train"] = groups["train"][chosen]
@@ -113,138 +123,40 @@ def split(records: Records, config: DataConfig, seed: int = 0) -> Splits:
         unreadable=records.unreadable,
         duplicates=_duplicates(parts),
         groups=groups,
+        left_out=records.left_out,
     )
-    _check_splits(splits)
+    _check_splits(splits, config)
     return splits
-
-
-# --- cutting ----------------------------------------------------------------------------------------------------------
-
-
-def _cut_all(records: Records, config: DataConfig, seed: int) -> tuple[dict[str, Any], dict[str, np.ndarray] | None]:
-    given: dict[str, Any] = dict(records.splits)
-    groups = None if records.groups is None else dict(records.groups)
-    if "all" in given:
-        given = {"train": given.pop("all")}
-        groups = None if groups is None else {"train": groups["all"]}
-    whole = len(given["train"])
-    had_test = "test" in given
-    for place, (name, fraction) in enumerate((("test", config.test), ("validation", config.validation))):
-        if name in given:
-            continue
-        # Where a test split came with the data, what is cut is a part of train; else of everything there was.
-        count = round(fraction * (len(given["train"]) if had_test else whole))
-        train, cut = _cut(given["train"], groups["train"] if groups else None, records.kind, count, (seed, place), name)
-        if groups:
-            groups = {**groups, "train": groups["train"][train], name: groups["train"][cut]}
-        given = {**given, "train": given["train"].take(train), name: given["train"].take(cut)}
-    return given, groups
-
-
-def _cut(
-    examples: Examples, groups: np.ndarray | None, kind: Kind, count: int, seed: Any, name: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Positions that stay and positions that are cut, about `count` of them, both ascending."""
-    strata = _strata(examples, kind)
-    if groups is None:
-        cut = by_class(examples, strata, max(1, count), seed, spare=True)
-    else:
-        cut = _by_group(examples, strata, groups, max(1, count), seed)
-    if len(cut) == 0:
-        what = "examples" if groups is None else f"groups ({len(set(groups.tolist()))})"
-        raise UserError(
-            f"too few {what} to cut a {name} split from: {len(examples)} examples, and every class must keep one to "
-            f"train on; add examples or bring a {name} split of your own"
-        )
-    stay = np.ones(len(examples), dtype=bool)
-    stay[cut] = False
-    return np.flatnonzero(stay), cut
-
-
-def _strata(examples: Examples, kind: Kind) -> np.ndarray:
-    """[N] int: what the cut keeps in proportion. Class; the rarest of an example's labels; quartile of the target."""
-    labels = examples.labels
-    if labels is None or len(examples) == 0:
-        return np.zeros(len(examples), dtype=np.int64)
-    if kind == "classification":
-        return labels.astype(np.int64)
-    if kind == "multilabel":
-        counts = np.where(labels > 0, labels.sum(axis=0), np.inf)
-        return np.where(labels.any(axis=1), counts.argmin(axis=1), labels.shape[1])
-    return np.searchsorted(np.quantile(labels, [0.25, 0.5, 0.75]), labels)
-
-
-def by_class(examples: Examples, strata: np.ndarray, count: int, seed: Any, *, spare: bool) -> np.ndarray:
-    """About `count` positions, ascending, each class in proportion; with `spare`, no class is taken whole.
-
-    Shares are rounded by largest remainder; among equal remainders the seed decides, so that rare classes take turns.
-    """
-    random = np.random.default_rng(seed)
-    by_id = np.argsort(examples.ids, kind="stable")
-    by_id = by_id[random.permutation(len(by_id))]
-    classes, sizes = np.unique(strata, return_counts=True)
-    quota = sizes * min(1.0, count / max(1, len(strata)))
-    shares = np.floor(quota + 1e-9).astype(np.int64)
-    limit = sizes - 1 if spare else sizes
-    order = np.lexsort((random.random(len(classes)), -(quota - shares)))
-    for place in order[: max(0, count - int(shares.sum()))]:
-        shares[place] += 1
-    shares = np.minimum(shares, limit)
-    taken = [by_id[strata[by_id] == label][:share] for label, share in zip(classes, shares, strict=True)]
-    return np.sort(np.concatenate(taken)) if taken else np.empty(0, dtype=np.int64)
-
-
-def _by_group(examples: Examples, strata: np.ndarray, groups: np.ndarray, count: int, seed: Any) -> np.ndarray:
-    """Positions of whole groups, ascending, whose class counts come near to `count` examples in proportion.
-
-    Groups are taken in random order, each where it brings the counts nearer to the target and leaves every class an
-    example; where every group is too large for that, the smallest one that leaves every class an example.
-    """
-    names, group_of = np.unique(groups.astype(str), return_inverse=True)
-    classes, class_of = np.unique(strata, return_inverse=True)
-    table = np.zeros((len(names), len(classes)), dtype=np.int64)
-    np.add.at(table, (group_of, class_of), 1)
-    totals = table.sum(axis=0)
-    target = totals * (count / len(examples))
-    held, chosen = np.zeros_like(totals), []
-
-    def distance(counts: np.ndarray) -> float:
-        of_classes = (((counts - target) / totals) ** 2).mean()
-        return float(of_classes + ((counts.sum() - target.sum()) / totals.sum()) ** 2)
-
-    for group in np.random.default_rng(seed).permutation(len(names)):
-        more = held + table[group]
-        if distance(more) < distance(held) and np.all(more < totals):
-            held = more
-            chosen.append(group)
-    if not chosen:
-        small = [group for group in np.argsort(table.sum(axis=1), kind="stable") if np.all(table[group] < totals)]
-        chosen = small[:1]
-    return np.flatnonzero(np.isin(group_of, chosen))
 
 
 # --- checking ---------------------------------------------------------------------------------------------------------
 
 
-def _check_records(records: Records, config: DataConfig) -> None:
+def check_records(records: Records, config: DataConfig) -> None:
+    """Raises `UserError` where a source brought nothing to train on, or too much that cannot be read."""
     read = sum(len(examples) for examples in records.splits.values())
-    bad = len(records.unreadable)
-    listed = "\n".join(f"  {item.id}: {item.reason}" for item in records.unreadable[:5])
-    more = f"\n  … and {bad - 5} more" if bad > 5 else ""
-    if bad and config.on_error == "fail":
-        raise UserError(f"{bad} of {read + bad} examples unreadable, and on_error is fail:\n{listed}{more}")
-    if read == 0 and not bad:
+    check_unreadable(read, records.unreadable, none=config.on_error == "fail")
+    if read == 0:
         raise UserError("no examples found; the source is empty")
-    if bad > UNREADABLE_LIMIT * (read + bad):
-        share = f"{100 * bad / (read + bad):.0f} %"
-        raise UserError(
-            f"{bad} of {read + bad} examples unreadable ({share}; at most {UNREADABLE_LIMIT:.0%} are skipped):\n{listed}{more}"
-        )
     if not {"all", "train"} & set(records.splits):
         raise UserError(f"no training examples: the source brings only {', '.join(records.splits)}")
 
 
-def _check_splits(splits: Splits) -> None:
+def check_unreadable(read: int, unreadable: Sequence[Unreadable], none: bool = False) -> None:
+    """Raises `UserError` where too many examples beside the `read` ones cannot be read; with `none`, where any cannot."""
+    bad = len(unreadable)
+    listed = "\n".join(f"  {item.id}: {item.reason}" for item in unreadable[:5])
+    listed += f"\n  … and {bad - 5} more" if bad > 5 else ""
+    if bad and none:
+        raise UserError(f"{bad} of {read + bad} examples unreadable, and on_error is fail:\n{listed}")
+    if bad > UNREADABLE_LIMIT * (read + bad):
+        share = f"{100 * bad / (read + bad):.0f} %"
+        raise UserError(
+            f"{bad} of {read + bad} examples unreadable ({share}; at most {UNREADABLE_LIMIT:.0%} are skipped):\n{listed}"
+        )
+
+
+def _check_splits(splits: Splits, config: DataConfig) -> None:
     for name, examples in splits.parts.items():
         if len(examples) == 0:
             raise UserError(f"the {name} split is empty; it needs at least one example")
@@ -258,14 +170,30 @@ def _check_splits(splits: Splits) -> None:
     counts = splits.class_counts["train"]
     empty = [name for name, count in counts.items() if count == 0]
     if empty:
+        other = listed_suffixes({name: splits.left_out[name] for name in empty if name in splits.left_out})
+        advice = "Add examples or remove the class" if config.max_train is None else "Add examples or raise max_train"
         raise UserError(
-            f"no training example of class {_shortened(empty)}; classes with training examples: "
-            f"{_shortened([name for name in counts if name not in empty])}. "
-            "Add examples, remove the class, or raise max_train"
+            f"no training example of class {shortened(empty)}"
+            + (f", but {other}, which cannot be read: convert them to JPEG or PNG" if other else "")
+            + f"; classes with training examples: {shortened([name for name in counts if name not in empty])}. {advice}"
         )
 
 
-def _shortened(names: list[str]) -> str:
+def listed_suffixes(left_out: Mapping[str, Mapping[str, int]]) -> str:
+    """`15 .webp, 1 .heic`, of all classes of `left_out` together, the most frequent first."""
+    return ", ".join(f"{count} {kind}" for kind, count in summed(left_out).items())
+
+
+def summed(left_out: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    """{suffix: files} of all classes of `left_out` together, the most frequent first."""
+    counts: Counter[str] = Counter()
+    for found in left_out.values():
+        counts.update(found)
+    return dict(counts.most_common())
+
+
+def shortened(names: Sequence[str]) -> str:
+    """The names of classes for a message: at most ten of them."""
     return ", ".join(repr(name) for name in names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
@@ -286,3 +214,21 @@ def _duplicates(parts: dict[str, Any]) -> tuple[tuple[str, str, str, str], ...]:
             here = np.flatnonzero(np.isin(parts[name].digests, common))
             found += [(original[parts[name].digests[i]], earlier, parts[name].ids[i], name) for i in here]
     return tuple((str(a), b, str(c), d) for a, b, c, d in found)
+
+
+def _contradictions(parts: list[Examples]) -> tuple[tuple[str, str], ...]:
+    """Pairs as in `Splits.contradictions`, in the order of `parts`."""
+    labelled = [(part, part.labels) for part in parts if part.labels is not None]
+    labels = np.concatenate([values for _, values in labelled] or [np.empty(0)])
+    ids = np.concatenate([part.ids for part, _ in labelled] or [np.empty(0)])
+    hashed = np.concatenate([part.digests for part, _ in labelled] or [np.empty(0)])
+    _, content, counts = np.unique(hashed, return_inverse=True, return_counts=True)
+    copies: dict[int, list[int]] = {}
+    for place in np.flatnonzero(counts[content] > 1).tolist():
+        copies.setdefault(int(content[place]), []).append(place)
+    found: list[tuple[int, int]] = []
+    for places in copies.values():
+        ((usual, _),) = Counter(labels[places].tolist()).most_common(1)
+        original = next(place for place in places if labels[place] == usual)
+        found += [(place, original) for place in places if labels[place] != usual]
+    return tuple((str(ids[place]), str(ids[original])) for place, original in sorted(found))

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from tfl.data.frames import Part
 
 EXTENSIONS = (".csv", ".tsv", ".jsonl", ".parquet")
+SEPARATORS = (",", ";", "\t", "|")
+"""What people put between the cells of a row."""
 LINE = "\0line"
 """The column that holds the line of each row until it has become part of an id; no real column is called so."""
 
@@ -133,7 +135,9 @@ def _read_delimited(path: Path, delimiter: str) -> pd.DataFrame:
         )
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         detail = str(error).strip().removeprefix("Error tokenizing data. C error: ")
-        raise UserError(f"{path.name}: not a readable table: {detail}") from error
+        raise UserError(_other_separator(path, delimiter) or f"{path.name}: not a readable table: {detail}") from error
+    if (not isinstance(frame.index, pd.RangeIndex) or len(frame.columns) == 1) and (why := _other_separator(path, delimiter)):
+        raise UserError(why)
     if not isinstance(frame.index, pd.RangeIndex):
         raise UserError(f"{path.name}: rows have more cells than the header; quote cells that contain {delimiter!r}")
     texts = frame.select_dtypes(include=["object", "string"])
@@ -143,6 +147,23 @@ def _read_delimited(path: Path, delimiter: str) -> pd.DataFrame:
     )
     frame[LINE] = 2 + frame.index + breaks.cumsum().shift(fill_value=0)
     return frame.dropna(how="all", subset=[name for name in frame.columns if name != LINE]).reset_index(drop=True)
+
+
+def _other_separator(path: Path, delimiter: str) -> str | None:
+    """What is said of a file whose header has no `delimiter` but another usual one, as from a spreadsheet in Europe."""
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        header = file.readline()
+    mark = max(SEPARATORS, key=header.count)
+    if delimiter in header or mark not in header:
+        return None
+    found = f"{path.name}: columns seem to be separated by {mark!r}, not by {delimiter!r}"
+    if mark in "\t,":
+        return f"{found}; rename it to {path.with_suffix('.tsv' if mark != ',' else '.csv').name}"
+    rewritten = f"pandas.read_csv('{path.name}', sep='{mark}', decimal=',', keep_default_na=False, na_values=[''])"
+    return (
+        f"{found}; save it with commas, or: "
+        f"python -c \"import pandas; {rewritten}.to_csv('{path.stem}-commas.csv', index=False)\""
+    )
 
 
 def _read_json_lines(path: Path) -> pd.DataFrame:

@@ -222,7 +222,8 @@ def _labels(raw: list[Any], feature: Any) -> Labels:
         for row, value in enumerate(raw):
             table[row, np.asarray(value, dtype=np.int64)] = 1
         return indicator_labels(table, inner.names)
-    return read_labels(raw)
+    floats = np.issubdtype(getattr(feature, "np_dtype", None) or np.int64, np.floating)
+    return read_labels(raw, "regression" if floats else "auto")
 
 
 def _unlabelled(value: Any) -> bool:

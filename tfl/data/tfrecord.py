@@ -20,7 +20,7 @@ from tfl.config import UserError, did_you_mean, require
 from tfl.data.config import DataConfig
 from tfl.data.examples import Examples, Records, Stream, Unreadable, digest, digests, strings
 from tfl.data.files import unreadable_inputs
-from tfl.data.labels import attach, indicator_labels, read_labels
+from tfl.data.labels import AnyKind, attach, indicator_labels, read_labels
 from tfl.data.splits import NAMES, UNREADABLE_LIMIT, held_out
 from tfl.data.steady import steady
 from tfl.lazy import tf
@@ -70,7 +70,9 @@ def read(config: Config, seed: int = 0) -> Records:
     values = [value for part in parts for value in raw[part]]
     classes = _class_names(config, shards[0].parent)
     table = bool(values) and np.ndim(values[0]) == 1
-    labels = indicator_labels(_matrix(values), classes) if table else read_labels(values, "auto", classes)
+    floats = classes is None and bool(values) and all(isinstance(value, float | np.floating) for value in values)
+    kind: AnyKind = "regression" if floats else "auto"  # the type that a record declares, whatever its numbers are
+    labels = indicator_labels(_matrix(values), classes) if table else read_labels(values, kind, classes)
     splits, wrong = attach(parts, labels)
     return Records(
         splits=splits,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +24,8 @@ from tfl.features.words import size
 
 REMEMBERED = 4
 """Extractions from which a later one may go on; each keeps its entries from being cleared away."""
+SPLITS = 8
+"""Splits whose rows' ids are remembered."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +74,7 @@ class Extractor:
         self.store = Store(Path(self.config.directory).expanduser() if self.config.directory else None, self.config.disk_budget)
         self.say, self.progress, self.stop = say, progress, stop
         self.workers = workers or alone()
-        self._rows: weakref.WeakKeyDictionary[Any, dict[bool, Rows]] = weakref.WeakKeyDictionary()
+        self._rows: list[Rows] = []
         self._finished: list[Job] = []
 
     def extract(self, request: Request) -> Extracted:
@@ -88,7 +89,8 @@ class Extractor:
             filled = job.fill(self.say, self.progress, self.stop)
             if not self.workers.agree(not (self.stop() and job.missing())):
                 return _as_it_is(request, "interrupted")
-            self._finished = [*self._finished[1 - REMEMBERED :], job]
+            own = [one for one in self._finished if one.frontier.shares(job.frontier)]
+            self._finished = [*own[1 - REMEMBERED :], job]
             return self._done(job, filled)
         except OSError as error:
             reason = error.strerror or str(error)
@@ -99,6 +101,10 @@ class Extractor:
                 ) from error
             self.say(f"features: the store in {self.store.root} cannot be written ({reason}); this goes on without it")
             return _as_it_is(request, f"the store cannot be written: {reason}")
+
+    def forget(self) -> None:
+        """Lets go of what was extracted, and of the networks that it is of; the store has it still."""
+        self._finished = []
 
     def find(self, request: Request) -> Extracted:
         """As `extract`, but nothing is computed: the store has all rows, or none is read."""
@@ -163,8 +169,9 @@ class Extractor:
 
     def _rows_of(self, batches: Batches) -> Rows:
         """The rows of `batches`; the same object for the same examples, decoded in the same way: ids are found once."""
-        known = self._rows.setdefault(batches.examples, {})
-        return known.setdefault(getattr(batches, "reduced", False), Rows(batches))
+        found = next((rows for rows in self._rows if rows.serve(batches)), None) or Rows(batches)
+        self._rows = [*[rows for rows in self._rows if rows is not found][1 - SPLITS :], found]
+        return found
 
 
 def _as_it_is(request: Request, why: str) -> Extracted:

@@ -89,19 +89,19 @@ def fill(
 @contextlib.contextmanager
 def _filling(entry: Entry, workers: Workers, wait: Callable[[], None], stop: Callable[[], bool]) -> Iterator[bool]:
     """Within this context nobody but these workers fills the entry. Yields whether that is so; it is not where `stop` said
-    so while it waited. Raises `OSError` on all workers where it is raised on one.
+    so while it waited. Where one worker fails, all do: it with its own error, the others with an `OSError`.
     """
     with entry.filling(wait, stop) if workers.is_chief else contextlib.nullcontext(True) as mine:
         mine = workers.agree(mine)
         if not workers.is_chief:
             entry.open()
-        failed: OSError | None = None
+        failed: Exception | None = None
         try:
             yield mine
-        except OSError as error:
+        except Exception as error:  # the others wait for this worker, whatever it is
             failed = error
         if not workers.agree(failed is None):
-            raise failed or OSError(errno.EIO, "another worker could not write")
+            raise failed or OSError(errno.EIO, "another worker failed")
     if not workers.is_chief:
         entry.refresh()
 

@@ -71,6 +71,10 @@ class Frontier:
         taken = [*(tensor for node in above for tensor in node.arguments.keras_tensors), *other.part.outputs]
         return all(id(tensor) in known for tensor in taken)
 
+    def shares(self, other: Frontier) -> bool:
+        """Whether both are places in one network."""
+        return not {id(node) for node in self.part.nodes}.isdisjoint(id(node) for node in other.part.nodes)
+
     def up_to(self, other: Frontier) -> Part:
         """What lies between this frontier and `other`, which it `reaches`."""
         own = {id(node) for node in self.part.nodes}

@@ -45,6 +45,12 @@ class Rows:
     batches: Batches
     """How they are read; for their ids only their content matters, and at what scale images are decoded."""
 
+    def serve(self, batches: Batches) -> bool:
+        """Whether the rows of `batches` are these: the same examples, decoded in the same way."""
+        if batches.examples is not self.batches.examples:
+            return False
+        return all(getattr(batches, name, None) == getattr(self.batches, name, None) for name in ("reduced", "size", "resize"))
+
     @cached_property
     def lengths(self) -> np.ndarray | None:
         """Tokens of each text, [N]; None where the backbone takes no tokens."""

@@ -13,7 +13,8 @@ from tfl import models
 from tfl.config import plain
 from tfl.data import orientation
 from tfl.data.examples import Columns
-from tfl.data.splits import Splits
+from tfl.data.labels import MANY
+from tfl.data.splits import Splits, listed_suffixes, shortened, summed
 from tfl.features import engine
 from tfl.features.extract import Extracted
 from tfl.phases import Phase
@@ -30,7 +31,9 @@ def describe_data(splits: Splits) -> dict[str, Any]:
         "sizes": splits.sizes,
         "class_counts": splits.class_counts,
         "unreadable": [{"id": bad.id, "reason": bad.reason} for bad in splits.unreadable],
+        "left_out": summed(splits.left_out),
         "duplicates": [list(pair) for pair in splits.duplicates],
+        "contradictions": [list(pair) for pair in splits.contradictions],
     }
 
 
@@ -40,22 +43,83 @@ def told_of_data(splits: Splits) -> Iterator[str]:
     for name, counts in splits.class_counts.items():
         if counts and len(counts) <= 20:
             yield f"  {name}: {', '.join(f'{label} {count}' for label, count in counts.items())}"
+    yield from _predicted(splits)
     for bad in splits.unreadable[:5]:
         yield f"  skipped {bad.id}: {bad.reason}"
     if len(splits.unreadable) > 5:
         yield f"  … and {len(splits.unreadable) - 5} more; report.json names them all"
-    if splits.duplicates:
-        one, split, other, its = splits.duplicates[0]
-        yield (
-            f"  warning: {len(splits.duplicates)} examples stand in two splits, the first as {one} ({split}) and "
-            f"{other} ({its}); the test result is too good by them"
-        )
+    if splits.left_out:
+        yield f"  left out: {listed_suffixes(splits.left_out)}; convert them to JPEG or PNG"
+    yield from _missing(splits)
+    yield from _copies(splits)
     files = [path for part in splits.parts.values() if isinstance(part, Columns) for path in part.inputs.get("path", ())]
     if turned := orientation.turned(files):
         yield (
             f"  warning: {turned} of {len(files)} files carry an EXIF orientation other than upright, which is not applied: "
             "they are seen as they are stored; turn them where that matters"
         )
+
+
+def _predicted(splits: Splits) -> Iterator[str]:
+    """What a model of this data predicts, where it is not one class of several."""
+    labels = [part.labels for part in splits.parts.values() if part.labels is not None]
+    values: Any = np.concatenate(labels) if labels else np.empty(0)
+    if splits.kind == "regression" and len(values):
+        # Few whole numbers are a regression only where the config says so; a measure seldom has few distinct values.
+        settable = isinstance(splits.train, Columns)  # records on disk have labels of a type
+        doubtful = settable and bool(np.all(values % 1 == 0)) == (len(np.unique(values)) > MANY)
+        hint = " (data.kind=classification if they are classes)" if doubtful else ""
+        yield f"  regression: numbers from {values.min():g} to {values.max():g}{hint}"
+    if splits.kind == "multilabel" and len(values):
+        none = int(np.sum(~values.any(axis=1)))
+        bare = f"; {none} examples have none" if none else ""
+        yield f"  several labels an example: {values.sum(axis=1).mean():.1f} of {values.shape[1]} on average{bare}"
+
+
+def _missing(splits: Splits) -> Iterator[str]:
+    """A warning for each split that lacks classes."""
+    counts = splits.class_counts
+    told = {"validation": "the choice of the epoch does not look at", "test": "the result says nothing about"}
+    for name, what in told.items():
+        lacking = [label for label, count in counts.get(name, {}).items() if count == 0]
+        if lacking:
+            yield f"  warning: no {name} example of {shortened(lacking)}: {what} {'it' if len(lacking) == 1 else 'them'}"
+
+
+def _copies(splits: Splits) -> Iterator[str]:
+    """Warnings of contents that are there twice: with two labels, or in two splits."""
+    if splits.contradictions:
+        one, other = splits.contradictions[0]
+        yield (
+            f"  warning: {_counted(len(splits.contradictions), 'has', 'have')} another's content and a different label, "
+            f"the first {one} = {other}"
+        )
+    pairs = _alike(splits)
+    if pairs:
+        tested = [pair for pair in pairs if pair[3] == "test"]
+        one, split, other, its = (tested or pairs)[0]
+        share = "them" if len(tested) == len(pairs) else f"{len(tested)} of them"
+        yield (
+            f"  warning: {_counted(len(pairs), 'stands', 'stand')} in two splits, the first as {one} ({split}) and "
+            f"{other} ({its})" + (f"; the test result is too good by {share}" if tested else "")
+        )
+
+
+def _alike(splits: Splits) -> list[tuple[str, str, str, str]]:
+    """The duplicates of two splits but for those whose classes differ: no result is too good by them."""
+    if splits.kind != "classification" or not splits.contradictions:
+        return list(splits.duplicates)
+    label = {
+        (name, str(one)): value
+        for name, part in splits.parts.items()
+        if part.labels is not None
+        for one, value in zip(part.ids, part.labels.tolist(), strict=True)
+    }
+    return [pair for pair in splits.duplicates if label.get((pair[1], pair[0])) == label.get((pair[3], pair[2]))]
+
+
+def _counted(count: int, one: str, several: str) -> str:
+    return f"1 example {one}" if count == 1 else f"{count} examples {several}"
 
 
 def report_of(phase: Phase, backbone: Any, model: Any, fit: Fit, *, moved: Moved, extracted: Extracted) -> PhaseReport:

@@ -245,6 +245,7 @@ def cross_validate(session: Session, config: Config, splits: Splits, callbacks: 
             continue
         session.say(f"fold {number + 1} of {config.folds}")
         part = dataclasses.replace(splits, train=train_part, validation=validation, test=test)
+        session.extractor.forget()
         backbone = load_backbone(session, config)
         model, made = assemble(session, config, backbone, part)
         train(session, config, backbone, model, made, part, callbacks, quiet=True, name=f"fold {number + 1}")

@@ -9,6 +9,7 @@ import numpy as np
 from tfl import data
 from tfl.config import UserError
 from tfl.data.examples import Examples
+from tfl.data.partition import together
 from tfl.data.splits import Splits
 
 
@@ -19,19 +20,23 @@ def known(labels: np.ndarray | None) -> np.ndarray:
 
 
 def folds_of(splits: Splits, folds: int, seed: int) -> list[tuple[Examples, Examples, Examples]]:
-    """(train, validation, test) of each fold, stratified by class, a group on one side; the next fold validates each.
+    """(train, validation, test) of each fold, stratified by class; the next fold validates each.
 
-    With two folds a quarter of the other one validates.
+    A group is on one side, and so are copies of one example. With two folds a quarter of the other one validates.
     """
     pool = data.concatenate(splits.train, splits.validation)
     groups = np.concatenate([splits.groups["train"], splits.groups["validation"]]) if splits.groups else None
+    groups = together(pool.digests, groups)
     parts = _parts(known(pool.labels), groups, folds, seed, splits.kind == "classification")
     result = []
     for number, test in enumerate(parts):
         validation = parts[(number + 1) % folds]
         if folds == 2:
             own = None if groups is None else groups[validation]
-            validation = validation[_parts(known(pool.labels)[validation], own, 4, seed, False)[0]]
+            there = len(validation) if own is None else len(set(own))
+            if there < 2:
+                raise UserError("folds: 2 leaves nothing to train on beside what validates; set folds: 0, or add examples")
+            validation = validation[_parts(known(pool.labels)[validation], own, min(4, there), seed, False)[0]]
         rest = np.setdiff1d(np.arange(len(pool)), np.concatenate([test, validation]))
         result.append((pool.take(rest), pool.take(np.sort(validation)), pool.take(np.sort(test))))
     return result
@@ -41,8 +46,11 @@ def _parts(labels: np.ndarray, groups: np.ndarray | None, folds: int, seed: int,
     """The positions of `labels` in `folds` parts. Raises `UserError` where there are too few groups or examples."""
     from sklearn import model_selection
 
-    if groups is not None and len(set(groups)) < folds:
-        raise UserError(f"folds: {folds} is more than there are groups ({len(set(groups))}); use fewer folds")
+    there = len(labels) if groups is None else len(set(groups))
+    if there < folds:
+        raise UserError(
+            f"folds: {folds} is more than there are groups or different examples ({there}); use fewer folds, or folds: 0"
+        )
     if stratify and min(np.bincount(labels)) < folds:
         raise UserError(f"folds: {folds} is more than the smallest class has examples; use fewer folds")
     if groups is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 import weakref
@@ -22,7 +23,7 @@ from tfl.data.pipeline import prepare
 from tfl.data.splits import Splits
 from tfl.data.text import tokenize
 from tfl.features.extract import Extracted, Extractor, Request
-from tfl.graphs import reordering
+from tfl.graphs import given_back, reordering
 from tfl.interrupt import Interrupt, Terminated
 from tfl.methods.course import Course, Part
 from tfl.methods.facts import report_of, report_of_run, told_of_data
@@ -34,7 +35,7 @@ from tfl.tasks import Task
 
 
 class Session:
-    """One run while it runs. A context: it sets seed, determinism and strategy, and restores Keras's dtype policy."""
+    """One run while it runs. A context: it sets seed, determinism and strategy, and gives back what it can of the process."""
 
     def __init__(self, config: Any, out: str | Path | None) -> None:
         from rich.console import Console
@@ -50,6 +51,7 @@ class Session:
     def __enter__(self) -> Session:
         from tfl.lazy import keras, tf
 
+        self._process = contextlib.ExitStack()
         self.strategy = distribute.strategy(self.config.distribute)  # first: a cluster is joined before anything is computed
         self.workers = distribute.workers(self.strategy)
         if self.workers.count > 1 and self._out is None:
@@ -61,19 +63,17 @@ class Session:
             stop=lambda: self.interrupt.stopping,
             workers=self.workers,
         )
+        self._process.enter_context(given_back())
         keras.utils.set_random_seed(self.config.seed)
         if self.config.deterministic and not distribute.needs_static_shapes(self.strategy):
             # (What XLA compiles for a TPU is so anyway, and it refuses some operations where this is asked for.)
             tf.config.experimental.enable_op_determinism()
         # TensorFlow's rewriting of sums and products goes through hash tables, whose order changes with each process.
         tf.config.optimizer.set_experimental_options({"arithmetic_optimization": not self.config.deterministic})
-        self._policy = keras.config.dtype_policy()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        from tfl.lazy import keras
-
-        keras.config.set_dtype_policy(self._policy)
+        self._process.close()
         if self.course.checkpoints is not None:
             self.course.checkpoints.release()
         if self.workers.count > 1 and distribute.lost(error):
@@ -251,7 +251,9 @@ class Session:
             logits = self.logits(model, backbone, examples, exact=split == "test")
             for name, task in made.items():
                 predictions = np.asarray(task.predictions(logits[name]))
-                results[name][split] = evaluate.evaluate(task.kind, examples.labels, predictions, task.class_names)
+                results[name][split] = evaluate.evaluate(
+                    task.kind, examples.labels, predictions, task.class_names, seed=self.config.seed
+                )
                 self._table = predict.table(task, predictions, examples.ids, examples.labels)
         return results
 

@@ -17,6 +17,9 @@ from tfl.reporting.section import Answer
 from tfl.run import CONFIG
 from tfl.terminal import HEADLINES, interval, number, warned
 
+FEW = 10
+"""Test examples below which no resample of them says how far to trust a difference."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
@@ -44,7 +47,7 @@ def answer(run: Evidence) -> Answer:
         found,
         figure=number(metric["value"]),
         figure_told=told,
-        about=(*(_against(reference) if reference else ()), *_compared(run)),
+        about=(*(_against(reference, count) if reference else ()), *_compared(run)),
         picture=figures.standing(_rows(run, metric, reference), HEADLINES[run.headline]),
         warnings=_warned(run),
     )
@@ -114,9 +117,14 @@ def _mean(values: np.ndarray) -> dict[str, Any]:
     return found["mean"]
 
 
-def _against(reference: Baseline) -> tuple[str, ...]:
+def _against(reference: Baseline, count: int) -> tuple[str, ...]:
     better = reference.better
     told = f"{reference.told[0].upper()}{reference.told[1:]} reaches {number(reference.value)}."
+    if count < FEW:
+        return (
+            told,
+            f"{count} test examples are too few to tell whether the model is better than that; folds use all there are.",
+        )
     gap = f"the difference is {better['value']:+.3f}, 95 % interval {better['low']:+.3f} to {better['high']:+.3f}"
     if better["low"] > 0:
         return told, f"The model is better than that: {gap}."

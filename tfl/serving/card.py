@@ -63,8 +63,16 @@ def of_model(report: Report, facts: Any, name: str, temperature: float | None = 
         counts = report.data["class_counts"].get(split) or {}
         shown = ", ".join(f"{label} {count}" for label, count in list(counts.items())[:20])
         lines.append(f"| {split} | {size} | {shown} |")
-    if report.data.get("duplicates"):
-        lines += ["", f"{len(report.data['duplicates'])} examples stand in two splits: the test result is too good by them."]
+    if pairs := report.data.get("duplicates"):
+        tested = sum(pair[3] == "test" for pair in pairs)
+        lines += [
+            "",
+            f"{len(pairs)} examples stand in two splits" + (f", {tested} of them in the test split." if tested else "."),
+        ]
+    if pairs := report.data.get("contradictions"):
+        lines += ["", f"{len(pairs)} examples have another's content and a different label."]
+    if left_out := report.data.get("left_out"):
+        lines += ["", f"Left out: {', '.join(f'{count} {suffix}' for suffix, count in left_out.items())}."]
     lines += ["", "## What trained", "", "| phase | trained | epochs | parameters trained | frozen |", "|---|---|---|---|---|"]
     for number, phase in enumerate(report.phases, 1):
         declared = phase.trainable

@@ -11,6 +11,7 @@ from tfl.backbones import Backbone
 from tfl.config import UserError, plain
 from tfl.data.pipeline import check_max_tokens
 from tfl.data.splits import Splits
+from tfl.lazy import keras
 from tfl.methods import finetune
 from tfl.methods.loading import Start
 from tfl.methods.session import Session
@@ -52,7 +53,7 @@ class Bench:
         run, whatever is tried.
         """
         splits, backbone = self._load(config)
-        self.metric = "loss" if splits.kind == "regression" else "accuracy"
+        self.metric = {"regression": "loss", "multilabel": "label_accuracy"}.get(splits.kind, "accuracy")
         fingerprint = f"{splits.fingerprint} {backbone.weights.sha256}"
         self._assemble(config, splits, backbone)
         return fingerprint
@@ -82,7 +83,8 @@ class Bench:
         return config, model, made
 
     def _load(self, config: finetune.Config) -> tuple[Splits, Backbone]:
-        """The splits and the backbone of `config`, the latter as it was loaded."""
+        """The splits and the backbone of `config`, the latter as it was loaded; random numbers as after that."""
+        keras.utils.set_random_seed(config.seed)
         wants = dataclasses.replace(
             config,
             phases=(),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 from tfl.config import UserError, did_you_mean
@@ -79,6 +80,7 @@ def plan(
     `labels` and `methods` are typed with commas between them, or given as a sequence.
     Raises `UserError`, naming the option.
     """
+    _check_numbers(budget, seeds=seeds, updates=UPDATES if updates is None else updates)
     if seeds < 2:
         raise UserError(f"--seeds: {seeds} is not valid; at least 2, since one seed does not show what another would do")
     if updates is not None and updates < 1:
@@ -108,6 +110,15 @@ def described(found: Plan) -> dict[str, Any]:
     return {**dataclasses.asdict(found), "endpoint": f"{found.measure}@{found.endpoint_labels or 'the largest count'}"}
 
 
+def _check_numbers(budget: Any, **counts: Any) -> None:
+    """Raises a `UserError` for what is given in Python and is not of the type that would have been typed."""
+    for name, value in counts.items():
+        if isinstance(value, bool) or not isinstance(value, Integral):
+            raise UserError(f"--{name}: {value!r} is not valid; how many, a whole number such as 5")
+    if budget is not None and (isinstance(budget, bool) or not isinstance(budget, Real)):
+        raise UserError(f"--budget: {budget!r} is not valid; seconds, a number such as 60")
+
+
 def _methods(given: str | Sequence[str] | None, own_phases: bool) -> tuple[str, ...]:
     if given is None:
         return (SCRATCH, "config") if own_phases else (SCRATCH, "head", "top")
@@ -124,7 +135,8 @@ def _methods(given: str | Sequence[str] | None, own_phases: bool) -> tuple[str, 
 
 
 def _words(given: str | Sequence[Any]) -> list[str]:
-    return [str(one).strip() for one in (given.split(",") if isinstance(given, str) else given)]
+    several = given.split(",") if isinstance(given, str) else given if isinstance(given, Iterable) else [given]
+    return [str(one).strip() for one in several]
 
 
 def _labels(given: str | Sequence[Labels]) -> tuple[Labels, ...]:
@@ -141,7 +153,7 @@ def _count(option: str, word: str) -> Labels:
 
 
 def _endpoint(typed: str | None) -> tuple[str, Labels | None]:
-    measure, sign, at = (typed or "end").partition("@")
+    measure, sign, at = str(typed or "end").partition("@")
     if measure not in MEASURES:
         raise UserError(
             f"--endpoint: {measure!r} is not valid; one of {', '.join(MEASURES)}{did_you_mean(measure, MEASURES)}, with "

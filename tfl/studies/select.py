@@ -19,7 +19,8 @@ from tfl import data as sources
 from tfl.backbones.config import Config as BackboneConfig
 from tfl.config import UserError, plain
 from tfl.data.examples import Columns, Examples
-from tfl.data.splits import Splits, by_class
+from tfl.data.partition import by_class, together
+from tfl.data.splits import Splits
 from tfl.interrupt import Terminated
 from tfl.methods import finetune
 from tfl.methods.facts import describe_data, hardware, versions
@@ -158,6 +159,7 @@ class Scorer:
         groups = None
         if splits.groups is not None:
             groups = np.concatenate([splits.groups[name][taken[name]] for name in both])
+        groups = together(np.concatenate([part.digests for part in self.parts]), groups)
         self.folds: Folds = scores.folds_of(self.labels, config.seed, groups)
 
     def score(self, one: BackboneConfig, name: str) -> Candidate | None:
@@ -166,6 +168,7 @@ class Scorer:
         check_modality(self._modality, one.name, backbones.entry(one.name).modality)
         config = dataclasses.replace(self.config, backbone=one, augment=None)
         self.session.config = config
+        self.session.extractor.forget()  # the backbone before this one
         backbone = load_backbone(self.session, config)
         check_modality(self._modality, one.name, backbone.modality)
         lower = frozen.places(backbone, self.plan.depths) if self.plan.depths else []

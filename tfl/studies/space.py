@@ -87,6 +87,10 @@ def given(dimensions: Mapping[str, Any]) -> dict[str, Choices | Range]:
 
     Raises `UserError` for a range that is none, for one value that is no list, and where nothing is to be tried.
     """
+    if not isinstance(dimensions, Mapping):
+        raise UserError(
+            f'space: {dimensions!r} is not valid; a mapping of keys to their values, such as {{"task.dropout": [0, 0.2]}}'
+        )
     space = {
         key: _dimension(key, found.strip()) if isinstance(found, str) else _listed(found) for key, found in dimensions.items()
     }
@@ -118,7 +122,7 @@ def _dimension(key: str, text: str) -> Choices | Range | None:
         if not all(isinstance(end, (int, float)) for end in (low, high)) or not low < high:
             raise UserError(f"{key}: {text} is not a range; write low..high, such as 1e-4..1e-2")
         return Range(low, high)
-    if "," not in text:
+    if not text.replace(",", " ").strip() or "," not in text:  # a comma alone is a value: a separator
         return None
     try:
         values = override({}, [f"values=[{text}]"])["values"]

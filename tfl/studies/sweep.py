@@ -34,7 +34,7 @@ class Sweep:
     """All trials; in `sweep.json`."""
 
     metric: str
-    """`accuracy` (the higher the better) or `loss` (the lower)."""
+    """`accuracy`, of several labels `label_accuracy` (the higher the better), or `loss` (the lower)."""
     trials: tuple[Trial, ...]
     folder: Path
     interrupted: bool = False
@@ -44,7 +44,7 @@ class Sweep:
     @property
     def ranked(self) -> list[Trial]:
         """The trials that did not fail, best first."""
-        sign = -1 if self.metric == "accuracy" else 1
+        sign = 1 if self.metric == "loss" else -1
         done = [trial for trial in self.trials if trial.score is not None]
         return sorted(done, key=lambda trial: (sign * (trial.score or 0.0), trial.loss))
 
@@ -74,7 +74,7 @@ def sweep(
     with claimed(folder, ABOUT, about, "sweep"), Session(first, folder / "session") as session, session.interrupt:
         bench = Bench(session, source)
         _check_data(folder, bench.begin(first))
-        journal = Journal(folder / JOURNAL, space, seed, maximize=bench.metric == "accuracy")
+        journal = Journal(folder / JOURNAL, space, seed, maximize=bench.metric != "loss")
         done = _saved(journal, bench.metric, folder, about)
         grid = spaces.grid(space, trials)
         wanted = len(done.trials) + len(journal.left(grid)) if grid else trials

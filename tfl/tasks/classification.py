@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from tfl.lazy import keras
-from tfl.tasks.task import Kind, as_column, dense_head, mixed_targets
+from tfl.tasks.task import Kind, as_column, dense_head, mixed_targets, mixed_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +31,11 @@ class Classification:
         return targets * (1 - label_smoothing) + label_smoothing / classes
 
     def weights(self, batch: Mapping[str, Any]) -> Any:
-        """The weight of each example's class, `[N] float32`."""
+        """The weight of each example's class, `[N] float32`; of two that are mixed, the mean by their shares."""
         column = as_column(self.class_weights)
         if column is None:
             return keras.ops.ones_like(batch["label"], dtype="float32")
-        return keras.ops.take(column, batch["label"], axis=0)
+        return mixed_weights(batch, lambda label: keras.ops.take(column, label, axis=0))
 
     def loss(self, targets: Any, logits: Any) -> Any:
         """Cross-entropy of each example, `[N] float32`."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from tfl.lazy import keras
-from tfl.tasks.task import Kind, as_column, dense_head, mixed_targets
+from tfl.tasks.task import Kind, as_column, dense_head, mixed_targets, mixed_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,14 +30,19 @@ class MultiLabel:
         return targets * (1 - label_smoothing) + label_smoothing / 2
 
     def weights(self, batch: Mapping[str, Any]) -> Any:
-        """The mean weight of each example's classes, `[N] float32`; 1 for an example that has none."""
-        label = keras.ops.cast(batch["label"], "float32")
+        """The mean weight of each example's classes, `[N] float32`; 1 for an example that has none; of two that are mixed,
+        the mean by their shares.
+        """
         column = as_column(self.class_weights)
         if column is None:
-            return keras.ops.ones_like(label[:, 0])
-        count = keras.ops.sum(label, axis=-1)
-        mean = keras.ops.sum(label * column, axis=-1) / keras.ops.maximum(count, 1)
-        return keras.ops.where(count > 0, mean, 1.0)
+            return keras.ops.ones_like(batch["label"][:, 0], dtype="float32")
+
+        def mean(label: Any) -> Any:
+            label = keras.ops.cast(label, "float32")
+            count = keras.ops.sum(label, axis=-1)
+            return keras.ops.where(count > 0, keras.ops.sum(label * column, axis=-1) / keras.ops.maximum(count, 1), 1.0)
+
+        return mixed_weights(batch, mean)
 
     def loss(self, targets: Any, logits: Any) -> Any:
         """Mean binary cross-entropy over the classes of each example, `[N] float32`."""
@@ -45,7 +50,7 @@ class MultiLabel:
 
     def metrics(self) -> list[Any]:
         """The part of all (example, class) decisions that are right."""
-        return [keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)]
+        return [keras.metrics.BinaryAccuracy(name="label_accuracy", threshold=0.0)]
 
     def watch(self, batch: Mapping[str, Any], logits: Any) -> tuple[Any, Any]:
         """`(0 and 1 [N, C], logits [N, C])`."""

@@ -57,11 +57,20 @@ def dense_head(features: Any, *, units: int, hidden: tuple[int, ...], dropout: f
 
 def mixed_targets(batch: Mapping[str, Any], encode: Any) -> Any:
     """`encode(label)`, or its mixture with the partner's label where MixUp or CutMix made one of two examples."""
-    own = encode(batch["label"])
+    return _mixed(batch, encode, lambda share: keras.ops.expand_dims(share, -1))
+
+
+def mixed_weights(batch: Mapping[str, Any], weigh: Any) -> Any:
+    """`weigh(label)`, `[N]`, or its mean with that of the partner, each by its share, where one was made of two examples."""
+    return _mixed(batch, weigh, lambda share: share)
+
+
+def _mixed(batch: Mapping[str, Any], of_label: Any, fitted: Any) -> Any:
+    own = of_label(batch["label"])
     if "label_mixed" not in batch:
         return own
-    weight = keras.ops.expand_dims(batch["mix_weight"], -1)
-    return weight * own + (1 - weight) * encode(batch["label_mixed"])
+    share = fitted(batch["mix_weight"])
+    return share * own + (1 - share) * of_label(batch["label_mixed"])
 
 
 def as_column(weights: tuple[float, ...] | None) -> np.ndarray | None:

@@ -16,7 +16,7 @@ from tfl.config import UserError, validate
 from tfl.data import image as images
 from tfl.data import kept
 from tfl.data.batches import stream_seed
-from tfl.data.examples import Columns, Examples, digest, digests, strings
+from tfl.data.examples import Columns, Examples, Kind, digest, digests, strings
 from tfl.data.splits import Splits
 from tfl.lazy import pd, tf
 from tfl.run import EXAMPLES, PREDICTIONS, Run
@@ -56,7 +56,7 @@ class Subject:
         self._parts: dict[str, Predicted] = {}
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Kind:
         """classification | multilabel | regression"""
         return self.task.kind
 
@@ -72,14 +72,14 @@ class Subject:
         for name in (EXAMPLES, PREDICTIONS):
             if not (folder / name).is_file():
                 raise UserError(f"{folder / name} is not there, and an audit rests on it; train again")
-        rows = kept.examples(folder / EXAMPLES)
+        rows = kept.examples(folder / EXAMPLES, self.kind)
         table = pd.read_csv(folder / PREDICTIONS, dtype={"id": str}, keep_default_na=False)
         if table["id"].tolist() != rows.ids.tolist():
             raise UserError(f"{folder}: {EXAMPLES} and {PREDICTIONS} are not of the same run; train again")
         columns = [f"p_{name}" for name in self.classes] or ["predicted"]
         found = table[columns].to_numpy(np.float64)
-        labels = _labels(self.task, rows.labels)
         predictions = found[:, 0] if self.kind == "regression" else found
+        labels = np.asarray(rows.labels, np.int64 if self.kind == "classification" else np.float64)
         whole = Predicted(rows=rows, labels=labels, predictions=predictions)
         if "path" not in rows.inputs:
             return whole
@@ -169,12 +169,6 @@ def need(subject: Subject, what: str, kinds: Sequence[str]) -> None:
     """Raises `UserError` where `what` is not defined for the task."""
     if subject.kind not in kinds:
         raise UserError(f"{what}: not for a run that is for {subject.kind}, only for {' and '.join(kinds)}")
-
-
-def _labels(task: Task, raw: Any) -> np.ndarray:
-    if task.kind == "classification":
-        return np.asarray(raw[:, 0], np.int64)
-    return np.asarray(raw, np.float64) if task.kind == "multilabel" else np.asarray(raw[:, 0], np.float64)
 
 
 def _changed(inputs: dict[str, Any]) -> Columns:

@@ -1,0 +1,52 @@
+"""Folds: every example is tested once, and what belongs together is on one side."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.data.test_splits import columns, config, records
+from tfl import data
+from tfl.config import UserError
+from tfl.data import Splits, earnings_calls
+from tfl.data.examples import strings
+from tfl.data.splits import split
+from tfl.methods.folds import folds_of
+
+
+def test_a_group_is_on_one_side_of_every_fold() -> None:
+    splits: Splits = data.load(earnings_calls.Config(), 0)
+    assert splits.groups is not None
+    company = dict(
+        zip(
+            np.concatenate([splits.train.ids, splits.validation.ids]),
+            np.concatenate([splits.groups["train"], splits.groups["validation"]]),
+            strict=True,
+        )
+    )
+    for folds in (2, 3, 5):
+        tested: list[str] = []
+        for parts in folds_of(splits, folds, 0):
+            train, validation, test = ({company[name] for name in part.ids} for part in parts)
+            assert train.isdisjoint(test)
+            assert validation.isdisjoint(train | test)
+            tested += list(parts[2].ids)
+        assert sorted(tested) == sorted(company)
+
+
+@pytest.mark.parametrize("folds", [2, 3, 5])
+def test_copies_are_in_one_fold(folds: int) -> None:
+    made = split(
+        records(columns(np.tile([0, 1], 40), texts=[f"text {i // 4} {i % 2}" for i in range(80)]), ("a", "b")), config()
+    )
+    for train, validation, test in folds_of(made, folds, 0):
+        contents = [set(part.digests.tolist()) for part in (train, validation, test)]
+        assert sum(map(len, contents)) == len(set().union(*contents))
+
+
+def test_two_folds_of_few_groups() -> None:
+    groups = {"all": strings(f"g{i // 10}" for i in range(80))}
+    made = split(records(columns(np.tile([0, 1], 40)), ("a", "b"), groups=groups), config())
+    assert [len(part) > 0 for parts in folds_of(made, 2, 0) for part in parts] == [True] * 6
+    with pytest.raises(UserError, match=r"folds: 9 is more than there are groups or different examples \(7\)"):
+        folds_of(made, 9, 0)
