@@ -16,6 +16,7 @@ import pytest
 
 import tfl
 from tfl import Last, Lora, Phase, UserError
+from tfl.cli import main
 from tfl.config import read
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -83,6 +84,17 @@ def test_evaluating_predicts_the_test_split_again(image_run: Any, text_run: Any,
         head.set_weights([-value for value in head.get_weights()])
         right, wrong = (found["accuracy"]["value"] for found in (run.metrics, again.evaluate()))
         assert wrong == pytest.approx(1 - right), "of two classes"
+
+
+def test_evaluating_on_what_was_trained_on_says_so(image_run: Any, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = image_run.report.data["sizes"]
+    assert image_run.evaluate(str(photos))["seen"] == sizes["train"] + sizes["validation"]
+    assert "seen" not in image_run.evaluate()
+    tested = pd.read_csv(image_run.directory / "predictions.csv")
+    own = ([str(photos / one) for one in tested["id"]], list(tested["label"]))
+    assert "seen" not in image_run.evaluate(own)
+    assert main(["evaluate", str(image_run.directory), str(photos)]) == 0
+    assert f"warning: the run was trained on {sizes['train'] + sizes['validation']} of these" in capsys.readouterr().out
 
 
 def test_a_test_image_that_is_gone_is_named(photos: Path, tmp_path: Path) -> None:

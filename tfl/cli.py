@@ -113,6 +113,10 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from tfl.terminal import console
 
     console().print(metrics_table(metrics))
+    if known := metrics.get("seen"):
+        print(
+            f"warning: the run was trained on {known:,} of these, or chose its epochs by them; the result is too good by them"
+        )
     skipped = metrics.get("unreadable", [])
     for bad in skipped[:5]:
         print(f"skipped {bad['id']}: {bad['reason']}")

@@ -93,7 +93,7 @@ class Phase:
     before, after which the phase ends; null: it runs to its end."""
     keep: Literal["best", "last"] = "best"
     """Which epoch's weights the phase ends with. best: that of the highest validation accuracy, among equals that of the
-    lowest validation loss; for a regression that of the lowest loss."""
+    lowest validation loss; of several labels the accuracy of single ones counts, for a regression the loss alone."""
     validate_every: int = 1
     """Epochs from one look at the validation split to the next; the first and the last epoch, wherever the
     phase ends, have one always."""

@@ -90,7 +90,7 @@ class Report:
     folds: dict[str, Any] | None = None
     """Of cross-validation: {"metrics": {name: {"mean", "low", "high", "values"}}}; null without."""
     seconds: dict[str, float] = field(default_factory=dict)
-    """Wall time by stage: "data", "weights", "training", "evaluation", "export", …"""
+    """Wall time by stage: "data", "weights", "training", "evaluation", and "folds" where there are some."""
     versions: dict[str, str] = field(default_factory=dict)
     """Releases of Python and of the libraries that can change a value."""
     hardware: dict[str, Any] = field(default_factory=dict)

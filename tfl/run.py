@@ -17,7 +17,7 @@ from tfl import config as configs
 from tfl import evaluate, predict
 from tfl.config import UserError
 from tfl.cut import Cut, cut
-from tfl.data import kept
+from tfl.data import kept, seen
 from tfl.data.batches import Batches
 from tfl.data.config import Resize
 from tfl.data.examples import Examples, Modality, Unreadable
@@ -30,7 +30,7 @@ from tfl.report import Report
 from tfl.tasks import TASKS, Task
 
 CONFIG, REPORT, MODEL = "config.yaml", "report.json", "model.keras"
-PREDICTIONS, EXAMPLES = "predictions.csv", "examples.tfrecord"
+PREDICTIONS, EXAMPLES, SEEN = "predictions.csv", "examples.tfrecord", "seen.npy"
 FACTS, PREPROCESS = "run.json", "preprocess"
 UNFINISHED = ".unfinished"
 """A file that is in the directory of a run from its beginning to its end."""
@@ -100,7 +100,8 @@ class Run:
 
         A source with a test split is evaluated on that, any other on all of it. Columns and kind of label are those of
         the run, where `fields` (of the source's config) does not name others. Examples that cannot be read are left out
-        and listed as `unreadable`, `[{"id", "reason"}]`. Raises `UserError` where more than 5 % of them cannot, where
+        and listed as `unreadable`, `[{"id", "reason"}]`; `seen` counts those that the run was trained on or chose its epochs
+        by, which no model is to be judged by. Raises `UserError` where more than 5 % of them cannot, where
         `on_error` is fail, or where the source holds a class that the model does not know.
         """
         from tfl.data.again import Reads, labelled
@@ -114,7 +115,9 @@ class Run:
             reads = Reads(facts.modality, facts.pairs, task.kind, tuple(task.class_names))
             rows, unreadable = labelled(source, fields, self.report.config["data"], reads)
         skipped = [{"id": bad.id, "reason": bad.reason} for bad in unreadable]
-        return self._measure(rows) | ({"unreadable": skipped} if skipped else {})
+        known = seen.count(self.directory / SEEN, rows.digests) if source is not None else 0
+        told: dict[str, Any] = {"unreadable": skipped} if skipped else {}
+        return self._measure(rows) | told | ({"seen": known} if known else {})
 
     def export(
         self,

@@ -45,8 +45,8 @@ def console() -> Console:
     return Console(width=None if sys.stdout.isatty() else WIDE)
 
 
-def summary(report: Report, places: Mapping[str, str] | None = None) -> RenderableType:
-    """The report for the terminal, the answer first. `places`: where things are, by name ("run", "export")."""
+def summary(report: Report) -> RenderableType:
+    """The report for the terminal, the answer first."""
     from rich.console import Group
 
     lines: list[Any] = []
@@ -63,7 +63,6 @@ def summary(report: Report, places: Mapping[str, str] | None = None) -> Renderab
     if report.seconds:
         stages = ", ".join(f"{name} {duration(seconds)}" for name, seconds in report.seconds.items())
         lines.append(_text(f"time: {stages}; together {duration(sum(report.seconds.values()))}"))
-    lines += [_text(f"{name}: {place}") for name, place in (places or {}).items()]
     return Group(*lines)
 
 

@@ -62,7 +62,8 @@ class Config:
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     """Keras dtype policy of the whole run."""
     distribute: StrategyName = "auto"
-    """Devices: auto takes the cluster that the process belongs to, or else every GPU there is, or else the CPU."""
+    """Devices: auto takes the cluster that the process belongs to, or else the TPU that TPU_NAME names, or else every GPU
+    there is, or else the CPU."""
     deterministic: bool = True
     """Same machine, same config: the same bits. Costs about a quarter of the speed where a text backbone trains, and
     nothing that can be measured for images (measured on CPUs)."""

@@ -16,7 +16,7 @@ from tfl import distribute, evaluate, models, predict, reporting
 from tfl.checkpoint import Recorder, State
 from tfl.config import UserError
 from tfl.cut import cut
-from tfl.data import kept
+from tfl.data import kept, seen
 from tfl.data.batches import Batches, stream_seed
 from tfl.data.examples import Columns, Examples
 from tfl.data.pipeline import prepare
@@ -30,7 +30,7 @@ from tfl.methods.facts import report_of, report_of_run, told_of_data
 from tfl.methods.validation import validator
 from tfl.phases import Phase, in_words
 from tfl.report import PhaseReport
-from tfl.run import EXAMPLES, PREDICTIONS, Facts, Run, free_directory, load, save
+from tfl.run import EXAMPLES, PREDICTIONS, SEEN, Facts, Run, free_directory, load, save
 from tfl.tasks import Task
 
 
@@ -276,6 +276,7 @@ class Session:
         self.directory.mkdir(parents=True, exist_ok=True)
         self._table.to_csv(self.directory / PREDICTIONS, index=False)
         kept.keep(splits.test, self.directory / EXAMPLES)
+        seen.keep(splits, self.directory / SEEN)
         facts = Facts(
             modality=splits.modality,
             pairs=getattr(config.data, "text_pair", None) is not None,

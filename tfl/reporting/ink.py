@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import re
 import warnings
@@ -139,8 +138,3 @@ def _drawn(picture: Picture, palette: Palette) -> Iterator[Any]:
         FigureCanvasAgg(figure)
         picture.draw(figure.add_subplot(), palette)
         yield figure
-
-
-def renamed(picture: Picture, name: str) -> Picture:
-    """The picture under another name, where two of a kind stand in one page."""
-    return dataclasses.replace(picture, name=name)
