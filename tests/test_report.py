@@ -141,7 +141,7 @@ def test_a_missing_report_is_named(tmp_path: Path) -> None:
 
 
 def test_summary_begins_with_the_answer_and_fits_80_columns() -> None:
-    text = shown(summary(report(), {"run": "runs/photos"}))
+    text = shown(summary(report()))
     one = report().metrics["label"]["test"]["accuracy"]
     expected = f"test accuracy {one['value']:.3f} (95 % interval {one['low']:.2f}–{one['high']:.2f}, 153 examples)"
     assert text.splitlines()[0] == expected
@@ -162,7 +162,6 @@ def test_summary_begins_with_the_answer_and_fits_80_columns() -> None:
         "… and 2 more",
         "training 1 min 31 s",
         "together 1 min 37 s",
-        "run: runs/photos",
         "calibration error",
     ):
         assert " ".join(part.split()) in " ".join(text.split()), part
