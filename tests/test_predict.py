@@ -86,6 +86,30 @@ def test_a_missing_text_is_an_error_of_its_row(text_run: Any) -> None:
     assert list(result.columns) == ["id", "predicted", "probability", "p_down", "p_up", "error"]
 
 
+def test_a_file_is_read_wherever_its_name_stands(text_run: Any, image_run: Any, photos: Path, tmp_path: Path) -> None:
+    table, lines = tmp_path / "new.csv", tmp_path / "new.txt"
+    table.write_text("text\nsales rose\ncosts fell\n")
+    lines.write_text("sales rose\ncosts fell\n")
+    expected = text_run.predict(["sales rose", "costs fell"])["predicted"].tolist()
+    for one in (table, str(table), lines, str(lines)):
+        assert text_run.predict(one)["predicted"].tolist() == expected
+    assert len(text_run.predict("sales.csv")) == 1, "which is no file"
+    with pytest.raises(UserError, match="no such file"):
+        text_run.predict(tmp_path / "other.csv")
+    assert len(image_run.predict(photos / "dark")) == len(image_run.predict(str(photos / "dark"))) == 20
+    assert len(image_run.predict(photos / "dark" / "00.png")) == 1
+
+
+def test_rows_keep_the_names_that_they_have_in_a_frame(text_run: Any) -> None:
+    frame = pd.DataFrame({"text": ["sales rose", None, "costs fell"], "n": [1, 2, 3]}, index=[7, 3, 9])
+    for given in (frame, frame["text"]):
+        found = text_run.predict(given)
+        assert found.index.tolist() == [7, 3, 9]
+        assert found["error"].notna().tolist() == [False, True, False]
+    joined = frame.assign(said=text_run.predict(frame)["predicted"])
+    assert joined["said"].isna().tolist() == [False, True, False]
+
+
 def test_a_data_frame_is_read_by_its_columns(text_run: Any, pair_run: Any, pairs: pd.DataFrame) -> None:
     frame = pd.DataFrame({"n": [1, 2], "text": ["sales rose", "costs fell"]})
     pd.testing.assert_frame_equal(text_run.predict(frame), text_run.predict(frame["text"].tolist()))

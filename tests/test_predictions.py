@@ -148,6 +148,13 @@ def test_the_command(run: Any, table: Path, tmp_path: Path, capsys: pytest.Captu
     assert ".csv, .jsonl, .parquet" in capsys.readouterr().err
 
 
+def test_nothing_is_overwritten(run: Any, table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = table.read_bytes()
+    assert main(["predict", str(run.directory), str(table), "--out", str(table)]) == 2
+    assert f"--out: {table} is there already; name another file, or remove it" in capsys.readouterr().err
+    assert table.read_bytes() == before
+
+
 def test_nothing_that_can_be_read(run: Any, tmp_path: Path) -> None:
     (tmp_path / "new.csv").write_text("text,number\n,1\n,2\n")
     with pytest.raises(UserError, match="no example could be read"):

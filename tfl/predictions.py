@@ -26,7 +26,9 @@ PART = 2048
 
 
 def check(file: Path) -> None:
-    """Raises `UserError` where no predictions can be written by that name."""
+    """Raises `UserError` where no predictions can be written by that name, or a file has it: nothing is overwritten."""
+    if file.exists():
+        raise UserError(f"--out: {file} is there already; name another file, or remove it")
     if file.suffix.lower() not in SUFFIXES:
         raise UserError(f"--out: {file} is not valid; its name has to end in {', '.join(SUFFIXES)}")
 

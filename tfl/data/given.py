@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,8 @@ class Given:
     """Why an example cannot be read, by its position."""
     shown: dict[str, list[Any]]
     """Columns that the table of predictions repeats, so that it can be read alone."""
+    index: Any = None
+    """What the rows of that table are called, where a DataFrame or a Series was given."""
 
     def readable(self) -> Columns:
         """The readable examples. Raises `UserError` where there is none."""
@@ -48,7 +52,8 @@ class Given:
             result["error"] = pd.Series(self.errors, dtype=object)
         front = pd.DataFrame({"id": self.ids, **self.shown})
         clash = [name for name in self.shown if name in result.columns]
-        return pd.concat([front.drop(columns=clash), result], axis=1)
+        whole = pd.concat([front.drop(columns=clash), result], axis=1)
+        return whole if self.index is None else whole.set_axis(self.index, axis=0)
 
 
 def _digests(inputs: Mapping[str, Any]) -> np.ndarray:
@@ -86,17 +91,34 @@ def joined(parts: Sequence[Given]) -> Given:
 def given(inputs: Any, modality: Modality, pairs: bool, columns: Mapping[str, str | None]) -> Given:
     """Unlabelled examples from what a caller has.
 
-    Images: paths; an array `[N, H, W(, C)]`, uint8 or floats in 0..1 or 0..255; or a list of arrays of one shape. Texts:
-    strings, or pairs of strings. Either: a DataFrame, of which `columns` names the columns `text`, `text_pair` or
-    `image`. Raises `UserError` for anything that the model does not read.
+    Files: a table, or a .txt with a text a line; for images also a folder. Images: paths; an array `[N, H, W(, C)]`, uint8
+    or floats in 0..1 or 0..255; or a list of arrays of one shape. Texts: strings, or pairs of strings. Either: a DataFrame,
+    of which `columns` names the columns `text`, `text_pair` or `image`. Raises `UserError` for anything that the model does
+    not read.
     """
     if isinstance(inputs, Given):
         return inputs
-    if hasattr(inputs, "columns") and hasattr(inputs, "iloc"):
-        return of_frame(inputs, modality, pairs, columns)
+    if hasattr(inputs, "iloc"):  # of pandas
+        is_frame = hasattr(inputs, "columns")
+        found = of_frame(inputs, modality, pairs, columns) if is_frame else given(list(inputs), modality, pairs, columns)
+        return dataclasses.replace(found, index=inputs.index)
+    if isinstance(inputs, (str, os.PathLike)) and _is_file(inputs, modality):
+        from tfl.data.given_files import GivenFiles
+
+        return GivenFiles([os.fspath(inputs)], modality, pairs, columns).whole()
     if isinstance(inputs, (Mapping, bytes)) or not (isinstance(inputs, (str, os.PathLike)) or hasattr(inputs, "__iter__")):
         raise UserError(f"predict: {type(inputs).__name__} is not valid; {_valid(modality, pairs)}")
     return _of_texts(inputs, pairs) if modality == "text" else _of_images(inputs)
+
+
+def _is_file(one: Any, modality: Modality) -> bool:
+    """Whether `one` names a file to be read, and is no text or image itself."""
+    from tfl.data.table import EXTENSIONS
+
+    path = Path(one)
+    if modality == "text" and isinstance(one, os.PathLike):
+        return True
+    return path.is_file() if path.suffix.lower() in (*EXTENSIONS, ".txt") else modality == "image" and path.is_dir()
 
 
 def _valid(modality: Modality, pairs: bool) -> str:
@@ -131,14 +153,15 @@ def _of_texts(inputs: Any, pairs: bool) -> Given:
         fits = isinstance(row, str) if not pairs else parts is not None and len(parts) == 2
         fits = fits and all(isinstance(part, str) or missing(part) for part in parts or ())
         if not fits and not missing(row):
-            raise UserError(f"predict: input {place} is {_short(row)}; {_valid('text', pairs)}")
+            raise UserError(f"predict: input {place} is {in_short(row)}; {_valid('text', pairs)}")
     if not pairs:
         return of_texts(ids, {"text": rows}, {}, show=False)
     both = [(None, None) if missing(row) else tuple(row) for row in rows]
     return of_texts(ids, {"text": [one for one, _ in both], "text_pair": [other for _, other in both]}, {}, show=False)
 
 
-def _short(value: Any) -> str:
+def in_short(value: Any) -> str:
+    """`value` as an error shows it."""
     text = repr(value)
     return f"{type(value).__name__} {text if len(text) <= 60 else text[:59] + '…'}"
 
@@ -171,7 +194,7 @@ def _of_images(inputs: Any) -> Given:
         return _of_array(np.stack([np.asarray(row) for row in rows]))
     for place, row in enumerate(rows):
         if not isinstance(row, (str, os.PathLike)) and not missing(row):
-            raise UserError(f"predict: input {place} is {_short(row)}; {_valid('image', False)}")
+            raise UserError(f"predict: input {place} is {in_short(row)}; {_valid('image', False)}")
     return of_paths(["" if missing(row) else os.fspath(row) for row in rows], rows)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from tfl.config import UserError
 from tfl.data.examples import Columns, Records, Unreadable, digest, digests, strings
 from tfl.data.files import EXTENSIONS, image_files
+from tfl.data.given import in_short, missing
 from tfl.data.labels import attach, read_labels
 from tfl.data.table import ColumnConfig
 
@@ -75,19 +76,42 @@ def _inputs(inputs: Any, config: Config) -> tuple[Columns, np.ndarray, list[Unre
 
     if len(inputs) == 0:
         raise UserError("data: no examples")
-    first = inputs[0]
+    first = next((value for value in inputs if not missing(value)), None)
     if isinstance(first, (str, os.PathLike)):
-        values = [os.fspath(value) for value in inputs]
+        _check_alike(inputs)
+        values = ["" if missing(value) else os.fspath(value) for value in inputs]
         ids = [f"row:{place}" for place in range(1, len(values) + 1)]
         if config.content == "path" or (config.content == "auto" and _are_paths(inputs)):
             return image_files(values, ids)
         return _texts(values, ids)
+    _check_pixels(first)
     images = pixels_of(np.asarray(inputs), "inputs")
     return image_arrays(images, "array"), np.arange(len(images)), []
 
 
+NEEDED = (
+    "needed are texts, paths of images, or arrays of pixels; pairs of texts come in a DataFrame, with "
+    'data={"text": COLUMN, "text_pair": COLUMN, "label": COLUMN}'
+)
+
+
+def _check_alike(inputs: Sequence[Any]) -> None:
+    """Raises `UserError` for the first of texts or paths that is neither one nor missing."""
+    for place, value in enumerate(inputs):
+        if not isinstance(value, (str, os.PathLike)) and not missing(value):
+            raise UserError(f"data: input {place} is {in_short(value)}; {NEEDED}")
+
+
+def _check_pixels(value: Any) -> None:
+    """Raises `UserError` where `value`, the first input that is not missing, holds no numbers."""
+    numbers = np.asarray(value, None if hasattr(value, "__array__") else object).ravel()[:1].tolist()
+    if not numbers or not isinstance(numbers[0], (bool, int, float)):
+        raise UserError(f"data: an input is {in_short(value)}; {NEEDED}")
+
+
 def _are_paths(values: Sequence[Any]) -> bool:
-    return all(isinstance(value, os.PathLike) or str(value).lower().endswith(EXTENSIONS) for value in values)
+    there = [value for value in values if not missing(value)]
+    return all(isinstance(value, os.PathLike) or str(value).lower().endswith(EXTENSIONS) for value in there)
 
 
 def _texts(values: list[str], ids: list[str]) -> tuple[Columns, np.ndarray, list[Unreadable]]:
