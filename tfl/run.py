@@ -85,7 +85,7 @@ class Run:
         """Predictions for images, texts, or the rows of a DataFrame or a file that holds them as the run's own table does.
 
         Images: paths; an array `[N, H, W(, C)]`, uint8 or floats in 0..1 or 0..255; or a list of arrays of one shape.
-        Texts: strings, or pairs of them where the run reads pairs. One row an input, in order: `id` (the path, or the position),
+        Texts: strings, or pairs of them where the run reads pairs. A row an input, in order: `id` (the path, or the position),
         `predicted`, `probability`, `p_<class>`, under the index of a DataFrame or Series; an input that cannot be read has its
         reason in `error` and no prediction. Raises `UserError` where nothing can be read, or the run reads something else.
         """
