@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
+import weakref
 from pathlib import Path
 
 import keras
@@ -127,3 +129,23 @@ def test_a_lower_extraction_with_other_augmentation_or_examples_is_not_gone_on_f
         np.testing.assert_array_equal(values_of(found[0.8])[place], row)
     test = tiny.batches(tiny.examples(7, seed=9))
     assert own.extract(Request(cut=cut(model), blocks=backbone.blocks, streams={"test": test})).facts["computed"] == 7
+
+
+def test_examples_that_are_done_with_are_let_go(tmp_path: Path) -> None:
+    """Splits beyond the last few, and a network beyond the one that is extracted from now."""
+    own, kept, networks = extractor(tmp_path), [], []
+    for number in range(12):
+        backbone, model = made(number)
+        models.set_trainable(model, backbone, "head")
+        rows = tiny.examples(8)
+        kept.append(weakref.ref(rows))
+        networks.append(weakref.ref(model.layers[1]))
+        own.extract(Request(cut=cut(model), blocks=backbone.blocks, streams={"test": tiny.batches(rows)}))
+    del rows, backbone, model
+    keras.backend.clear_session()
+    gc.collect()
+    assert [one() is not None for one in kept] == [False] * 4 + [True] * 8
+    assert [one() is not None for one in networks] == [False] * 11 + [True]
+    own.forget()
+    gc.collect()
+    assert networks[-1]() is None
