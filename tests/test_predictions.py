@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ import tfl
 from tfl import Phase, predictions
 from tfl.cli import main
 from tfl.config import UserError
+from tfl.data.given_files import GivenFiles
 from tfl.jobs import inputs_of_files
 
 
@@ -137,6 +139,28 @@ def test_other_inputs_begin_anew(run: Any, table: Path, tmp_path: Path, monkeypa
     predictions.write(run, examples(run, shorter), out, said.append, part=10)
     assert said == []
     assert len(pd.read_csv(out)) == 12
+
+
+def test_an_image_that_was_written_anew_is_another_input(photos: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(photos / "dark", tmp_path / "new")
+    (tmp_path / "new.csv").write_text("image\nnew/00.png\nnew/gone.png\n")
+
+    def digests() -> list[str]:
+        return [GivenFiles([str(one)], "image", False, {}).digest for one in (folder, tmp_path / "new.csv")]
+
+    before = digests()
+    assert digests() == before
+    (folder / "00.png").write_bytes((photos / "bright" / "00.png").read_bytes())
+    assert [one == other for one, other in zip(digests(), before, strict=True)] == [False, False]
+
+
+@pytest.mark.parametrize("name", ["run.json", "preprocess/new.json"])
+def test_a_run_that_was_changed_is_another_run(name: str, run: Any, tmp_path: Path) -> None:
+    other = tfl.load(shutil.copytree(run.directory, tmp_path / "run"))
+    assert predictions._of_run(other) == predictions._of_run(run)
+    with (tmp_path / "run" / name).open("a") as file:
+        file.write(" ")
+    assert predictions._of_run(other) != predictions._of_run(run)
 
 
 def test_the_command(run: Any, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

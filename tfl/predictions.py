@@ -18,7 +18,7 @@ from tfl.config import UserError
 from tfl.data.given import Given
 from tfl.data.given_files import GivenFiles
 from tfl.lazy import pd
-from tfl.run import MODEL, Run
+from tfl.run import FACTS, MODEL, PREPROCESS, Run
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 PART = 2048
@@ -78,9 +78,7 @@ def show(run: Run, examples: GivenFiles, stream: TextIO) -> None:
 
 def _begin(folder: Path, run: Run, examples: GivenFiles, part: int, say: Callable[[str], None]) -> None:
     """Makes the folder of the parts, or goes on with it where it is of the same predictions."""
-    with (run.directory / MODEL).open("rb") as model:
-        of = hashlib.file_digest(model, "sha256").hexdigest()
-    about = {"model": of, "of": examples.digest, "rows": len(examples), "part": part}
+    about = {"run": _of_run(run), "of": examples.digest, "rows": len(examples), "part": part}
     manifest = folder / "about.json"
     if manifest.is_file() and json.loads(manifest.read_text(encoding="utf-8")) == about:
         done = len(list(folder.glob("*.parquet"))) * part
@@ -92,6 +90,16 @@ def _begin(folder: Path, run: Run, examples: GivenFiles, part: int, say: Callabl
     draft = folder / "about.partial"
     draft.write_text(json.dumps(about), encoding="utf-8")
     draft.replace(manifest)
+
+
+def _of_run(run: Run) -> str:
+    """A digest of all that decides what a run predicts."""
+    state = hashlib.sha256()
+    for path in sorted([run.directory / MODEL, run.directory / FACTS, *(run.directory / PREPROCESS).rglob("*")]):
+        if path.is_file():
+            with path.open("rb") as file:
+                state.update(f"{path.relative_to(run.directory)} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return state.hexdigest()
 
 
 def _predicted(run: Run, examples: Given) -> pd.DataFrame:

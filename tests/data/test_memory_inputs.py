@@ -38,6 +38,8 @@ def test_a_missing_text_is_unreadable_as_in_a_table(gap: Any, place: int) -> Non
         ([[text] for text in TEXTS], r"an input is list \['text 0'\]"),
         ([*TEXTS[:-1], 3], r"input 19 is int 3; needed are texts"),
         ([None] * 20, "an input is NoneType None"),
+        ([np.zeros((8, 8)), *[np.zeros((9, 8))] * 19], r"inputs: arrays of different shapes, \(8, 8\) and \(9, 8\)"),
+        ([None, *[np.zeros((8, 8))] * 19], "inputs: a missing array"),
     ],
 )
 def test_what_cannot_be_read_is_named(inputs: Any, said: str) -> None:

@@ -6,7 +6,6 @@ import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -115,10 +114,11 @@ def _is_file(one: Any, modality: Modality) -> bool:
     """Whether `one` names a file to be read, and is no text or image itself."""
     from tfl.data.table import EXTENSIONS
 
-    path = Path(one)
     if modality == "text" and isinstance(one, os.PathLike):
         return True
-    return path.is_file() if path.suffix.lower() in (*EXTENSIONS, ".txt") else modality == "image" and path.is_dir()
+    if os.path.splitext(one)[1].lower() in (*EXTENSIONS, ".txt"):
+        return os.path.isfile(one)  # of a text that is too long for a path, too
+    return modality == "image" and os.path.isdir(one)
 
 
 def _valid(modality: Modality, pairs: bool) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,6 +35,16 @@ class Source:
     rows: Callable[[], Iterator[Row]]
     given: Callable[[Sequence[Row]], Given]
     """What rows hold; here files of images are opened."""
+    image: Callable[[Row], str | Path] | None = None
+    """The file of a row's image, where rows are files of images."""
+
+    def stamp(self, row: Row) -> str:
+        """What changes with the content of a row's file: its size and when it was written."""
+        try:
+            found = os.stat(self.image(row)) if self.image is not None and not row.reason else None
+        except OSError:
+            return "none"
+        return f"{found.st_size} {found.st_mtime_ns}" if found else ""
 
 
 class Part:
@@ -97,7 +108,7 @@ class GivenFiles:
 
     @property
     def digest(self) -> str:
-        """Of ids, texts and paths."""
+        """Of ids, texts and paths, and of when images were written."""
         return self._looked_through[1]
 
     def parts(self, size: int) -> Iterator[Part]:
@@ -117,7 +128,11 @@ class GivenFiles:
         for source in self._sources:
             for row in source.rows():
                 count += 1
-                state.update("\0".join(map(str, (row.id, *row.values, row.reason, ""))).encode("utf-8", "surrogatepass"))
+                state.update(
+                    "\0".join(map(str, (row.id, *row.values, row.reason, source.stamp(row), ""))).encode(
+                        "utf-8", "surrogatepass"
+                    )
+                )
         return count, state.hexdigest()
 
 
@@ -142,6 +157,7 @@ def _of_images(paths: list[str]) -> Source:
     return Source(
         rows=lambda: (Row(path, (path,)) for path in paths),
         given=lambda rows: of_paths([row.id for row in rows], [row.values[0] for row in rows]),
+        image=lambda row: str(row.values[0]),
     )
 
 
@@ -199,4 +215,6 @@ def _table(file: Path, origin: str, modality: Modality, pairs: bool, columns: Ma
 
     if next(rows(), None) is None:
         raise UserError(f"{file.name}: no rows")
-    return Source(rows=rows, given=of_images if modality == "image" else lambda found: _texts(found, names, tuple(names)))
+    if modality == "image":
+        return Source(rows=rows, given=of_images, image=lambda row: file.parent / str(row.values[0]))
+    return Source(rows=rows, given=lambda found: _texts(found, names, tuple(names)))

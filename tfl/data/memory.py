@@ -85,6 +85,8 @@ def _inputs(inputs: Any, config: Config) -> tuple[Columns, np.ndarray, list[Unre
             return image_files(values, ids)
         return _texts(values, ids)
     _check_pixels(first)
+    if not isinstance(inputs, np.ndarray):
+        _check_shapes(inputs)
     images = pixels_of(np.asarray(inputs), "inputs")
     return image_arrays(images, "array"), np.arange(len(images)), []
 
@@ -107,6 +109,14 @@ def _check_pixels(value: Any) -> None:
     numbers = np.asarray(value, None if hasattr(value, "__array__") else object).ravel()[:1].tolist()
     if not numbers or not isinstance(numbers[0], (bool, int, float)):
         raise UserError(f"data: an input is {in_short(value)}; {NEEDED}")
+
+
+def _check_shapes(inputs: Sequence[Any]) -> None:
+    """Raises `UserError` for arrays that are not of one shape."""
+    shapes = list(dict.fromkeys(np.shape(value) for value in inputs if not missing(value)))
+    if len(shapes) > 1 or any(map(missing, inputs)):
+        told = f"arrays of different shapes, {shapes[0]} and {shapes[1]}" if len(shapes) > 1 else "a missing array"
+        raise UserError(f"inputs: {told}, which make no batch; resize them to one shape, leave out gaps, or give files")
 
 
 def _are_paths(values: Sequence[Any]) -> bool:
