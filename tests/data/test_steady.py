@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.data.test_lengths import some_lengths, text_batches
+from tests.data.test_lengths import some_lengths
+from tests.data.test_text_batches import text_batches
 from tfl.data.batches import Batches
 from tfl.data.examples import Columns, digests, strings
 from tfl.data.pipeline import ImageBatches
