@@ -48,5 +48,11 @@ def test_two_folds_of_few_groups() -> None:
     groups = {"all": strings(f"g{i // 10}" for i in range(80))}
     made = split(records(columns(np.tile([0, 1], 40)), ("a", "b"), groups=groups), config())
     assert [len(part) > 0 for parts in folds_of(made, 2, 0) for part in parts] == [True] * 6
-    with pytest.raises(UserError, match=r"folds: 9 is more than there are groups or different examples \(7\)"):
+    with pytest.raises(UserError, match=r"folds: 9 is more than there are groups \(7\)"):
         folds_of(made, 9, 0)
+
+
+def test_folds_of_few_different_examples_have_every_class() -> None:
+    made = split(records(columns(np.tile([0, 1], 40), texts=["x", "y"] * 40), ("a", "b")), config())
+    for parts in folds_of(made, 3, 0):
+        assert [set(part.labels.tolist()) for part in parts] == [{0, 1}] * 3

@@ -14,7 +14,8 @@ from tfl.data.examples import Examples, Kind, Records
 def cut_all(records: Records, config: DataConfig, seed: int) -> tuple[dict[str, Any], dict[str, np.ndarray] | None]:
     """The examples of each split, those that are missing cut, and their groups where the source has some.
 
-    What `together` names alike stays on one side, so that no cut makes the test easier than it is.
+    What `together` names alike stays on one side, so that no cut makes the test easier than it is; but not where that would
+    leave a class out of what is cut, as where there are few different examples.
     """
     given: dict[str, Any] = dict(records.splits)
     groups = None if records.groups is None else dict(records.groups)
@@ -39,17 +40,17 @@ def _cut(
     examples: Examples, groups: np.ndarray | None, kind: Kind, count: int, seed: Any, name: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Positions that stay and positions that are cut, about `count` of them, both ascending."""
-    strata, joined = strata_of(examples, kind), together(examples.digests, groups)
-    if joined is None:
-        cut = by_class(examples, strata, max(1, count), seed, spare=True)
-    elif groups is None:
-        cut = _by_content(examples, strata, joined, max(1, count), seed)
+    strata, count = strata_of(examples, kind), max(1, count)
+    if groups is None:
+        cut = by_class(examples, strata, count, seed, spare=True)
     else:
-        cut = _by_group(examples, strata, joined, max(1, count), seed)
+        cut = _by_group(examples, strata, groups, count, seed)
+    joined = together(examples.digests, groups)
+    if joined is not None and joined is not groups:
+        apart = (_by_content if groups is None else _by_group)(examples, strata, joined, count, seed)
+        cut = apart if set(strata[apart]) >= set(strata[cut]) else cut
     if len(cut) == 0:
-        what = "examples"
-        if joined is not None:
-            what = f"{'different examples' if groups is None else 'groups'} ({len(set(joined.tolist()))})"
+        what = "examples" if groups is None else f"groups ({len(set(groups.tolist()))})"
         raise UserError(
             f"too few {what} to cut a {name} split from: {len(examples)} examples, and every class must keep one to "
             f"train on; add examples or bring a {name} split of your own"

@@ -22,11 +22,14 @@ def known(labels: np.ndarray | None) -> np.ndarray:
 def folds_of(splits: Splits, folds: int, seed: int) -> list[tuple[Examples, Examples, Examples]]:
     """(train, validation, test) of each fold, stratified by class; the next fold validates each.
 
-    A group is on one side, and so are copies of one example. With two folds a quarter of the other one validates.
+    A group is on one side, and so are copies of one example, where there are enough different ones. With two folds a quarter
+    of the other one validates.
     """
     pool = data.concatenate(splits.train, splits.validation)
     groups = np.concatenate([splits.groups["train"], splits.groups["validation"]]) if splits.groups else None
-    groups = together(pool.digests, groups)
+    joined = together(pool.digests, groups)
+    if groups is not None or (joined is not None and _enough(joined, known(pool.labels), folds, splits.kind)):
+        groups = joined
     parts = _parts(known(pool.labels), groups, folds, seed, splits.kind == "classification")
     result = []
     for number, test in enumerate(parts):
@@ -42,6 +45,12 @@ def folds_of(splits: Splits, folds: int, seed: int) -> list[tuple[Examples, Exam
     return result
 
 
+def _enough(contents: np.ndarray, labels: np.ndarray, folds: int, kind: str) -> bool:
+    """Whether there are as many different examples as folds, of each class too."""
+    classes = labels if kind == "classification" else np.zeros(len(labels), np.int64)
+    return all(len(set(contents[classes == one])) >= folds for one in np.unique(classes))
+
+
 def _parts(labels: np.ndarray, groups: np.ndarray | None, folds: int, seed: int, stratify: bool) -> list[np.ndarray]:
     """The positions of `labels` in `folds` parts. Raises `UserError` where there are too few groups or examples."""
     from sklearn import model_selection
@@ -49,7 +58,7 @@ def _parts(labels: np.ndarray, groups: np.ndarray | None, folds: int, seed: int,
     there = len(labels) if groups is None else len(set(groups))
     if there < folds:
         raise UserError(
-            f"folds: {folds} is more than there are groups or different examples ({there}); use fewer folds, or folds: 0"
+            f"folds: {folds} is more than there are {'examples' if groups is None else 'groups'} ({there}); use fewer folds"
         )
     if stratify and min(np.bincount(labels)) < folds:
         raise UserError(f"folds: {folds} is more than the smallest class has examples; use fewer folds")
