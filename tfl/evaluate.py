@@ -46,10 +46,9 @@ def evaluate(
     Each metric is `{"value", "low", "high"}`, the 2.5 and 97.5 percentiles of its bootstrap; all three are None where
     it is not defined (AUROC with one class only, R² of a constant). The interval of the calibration error, which
     resampling inflates, is shifted by the bootstrap's median bias, so that it holds the value; that of an accuracy of 0 or 1 is
-    Wilson's. Balanced accuracy is the
-    mean over the classes that labels have, macro F1 over those that labels or predictions have, and AUROC over those
-    that some examples have and some have not (one against the rest; of two exclusive classes, the second). For
-    "multilabel", accuracy means that all classes of an example are right, label_accuracy is the share of right
+    Wilson's. Balanced accuracy is the mean over the classes that labels have, macro F1 over those that labels or predictions
+    have, and AUROC over those that some examples have and some have not (one against the rest; of two exclusive classes, the
+    second). For "multilabel", accuracy means that all classes of an example are right, label_accuracy is the share of right
     decisions. Without any example there is nothing but `{"examples": 0}`.
 
     Raises `UserError` where shapes do not fit or a number is not finite.

@@ -44,9 +44,13 @@ def read(config: Config, seed: int = 0) -> Records:
     classes = _class_names(found, root)
     splits: dict[str, Columns] = {}
     unreadable: list[Unreadable] = []
+    left_out: dict[str, Counter[str]] = {name: Counter() for name in classes}
     for name, folder in found.items():
-        splits[name], bad = _read_split(folder, root, classes)
+        files = {label: list(_files(folder / label)) for label in classes}
+        splits[name], bad = _read_split(files, folder, root)
         unreadable += bad
+        for label, paths in files.items():
+            left_out[label].update(kind for path in paths if (kind := path.suffix.lower()) in UNSUPPORTED)
     if not any(map(len, splits.values())) and not unreadable:
         raise UserError(why_nothing(root))
     return Records(
@@ -55,7 +59,7 @@ def read(config: Config, seed: int = 0) -> Records:
         modality="image",
         kind="classification",
         unreadable=tuple(unreadable),
-        left_out=_left_out(found, classes),
+        left_out={label: dict(counts) for label, counts in left_out.items() if counts},
     )
 
 
@@ -114,9 +118,10 @@ def _class_names(found: dict[str, Path], root: Path) -> tuple[str, ...]:
     return tuple(first)
 
 
-def _read_split(folder: Path, root: Path, classes: tuple[str, ...]) -> tuple[Columns, list[Unreadable]]:
-    paths = [path for name in classes for path in _images(folder / name)]
-    index = {name: place for place, name in enumerate(classes)}
+def _read_split(files: dict[str, list[Path]], folder: Path, root: Path) -> tuple[Columns, list[Unreadable]]:
+    """The images among the `files` of each class, which are below `folder`, and those that cannot be read."""
+    paths = [path for there in files.values() for path in there if path.suffix.lower() in EXTENSIONS]
+    index = {name: place for place, name in enumerate(files)}
     columns, kept, bad = image_files(paths, [path.relative_to(root).as_posix() for path in paths])
     labels = [index[paths[place].relative_to(folder).parts[0]] for place in kept]
     return dataclasses.replace(columns, labels=np.array(labels, dtype=np.int64)), bad
@@ -127,19 +132,6 @@ def _files(folder: Path) -> Iterator[Path]:
     for parent, folders, files in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not _hidden(name))
         yield from (Path(parent, name) for name in sorted(files) if not _hidden(name))
-
-
-def _images(folder: Path) -> list[Path]:
-    return [path for path in _files(folder) if path.suffix.lower() in EXTENSIONS]
-
-
-def _left_out(found: dict[str, Path], classes: tuple[str, ...]) -> dict[str, dict[str, int]]:
-    """For each class how many files of which suffix are images that cannot be read, in all its folders."""
-    counts = {
-        name: Counter(path.suffix.lower() for folder in found.values() for path in _files(folder / name)) for name in classes
-    }
-    kinds = {name: {kind: count for kind, count in there.items() if kind in UNSUPPORTED} for name, there in counts.items()}
-    return {name: there for name, there in kinds.items() if there}
 
 
 def why_nothing(root: Path) -> str:

@@ -57,22 +57,7 @@ def of_model(report: Report, facts: Any, name: str, temperature: float | None = 
     lines += [f"Takes {inputs}, gives {gives}. Trained by tfl: {config['method']} of {report.backbone['name']}.", ""]
     if task.class_names:
         lines += [f"Classes: {', '.join(task.class_names)}.", ""]
-    lines += ["## Data", "", f"Source: {config['data']['source']}, fingerprint {report.data['fingerprint']}.", ""]
-    lines += ["| split | examples | classes |", "|---|---|---|"]
-    for split, size in report.data["sizes"].items():
-        counts = report.data["class_counts"].get(split) or {}
-        shown = ", ".join(f"{label} {count}" for label, count in list(counts.items())[:20])
-        lines.append(f"| {split} | {size} | {shown} |")
-    if pairs := report.data.get("duplicates"):
-        tested = sum(pair[3] == "test" for pair in pairs)
-        lines += [
-            "",
-            f"{len(pairs)} examples stand in two splits" + (f", {tested} of them in the test split." if tested else "."),
-        ]
-    if pairs := report.data.get("contradictions"):
-        lines += ["", f"{len(pairs)} examples have another's content and a different label."]
-    if left_out := report.data.get("left_out"):
-        lines += ["", f"Left out: {', '.join(f'{count} {suffix}' for suffix, count in left_out.items())}."]
+    lines += _data(report)
     lines += ["", "## What trained", "", "| phase | trained | epochs | parameters trained | frozen |", "|---|---|---|---|---|"]
     for number, phase in enumerate(report.phases, 1):
         declared = phase.trainable
@@ -97,3 +82,23 @@ def of_model(report: Report, facts: Any, name: str, temperature: float | None = 
         "",
     ]
     return "\n".join(lines)
+
+
+def _data(report: Report) -> list[str]:
+    """What the run was trained and tested on, and what is wrong with it."""
+    config, data = report.config["data"], report.data
+    lines = ["## Data", "", f"Source: {config['source']}, fingerprint {data['fingerprint']}.", ""]
+    lines += ["| split | examples | classes |", "|---|---|---|"]
+    for split, size in data["sizes"].items():
+        counts = data["class_counts"].get(split) or {}
+        shown = ", ".join(f"{label} {count}" for label, count in list(counts.items())[:20])
+        lines.append(f"| {split} | {size} | {shown} |")
+    if pairs := data.get("duplicates"):
+        tested = sum(pair[3] == "test" for pair in pairs)
+        where = f", {tested} of them in the test split." if tested else "."
+        lines += ["", f"{len(pairs)} examples stand in two splits{where}"]
+    if pairs := data.get("contradictions"):
+        lines += ["", f"{len(pairs)} examples have another's content and a different label."]
+    if left_out := data.get("left_out"):
+        lines += ["", f"Left out: {', '.join(f'{count} {suffix}' for suffix, count in left_out.items())}."]
+    return lines
