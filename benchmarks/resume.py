@@ -35,6 +35,7 @@ import tensorflow as tf
 
 import tfl
 from tfl.features import frontier
+from tfl.run import REPORT, is_unfinished
 
 ENOUGH = 60.0
 """Seconds that no run takes."""
@@ -92,7 +93,6 @@ def train(given: Path, network: str, out: Path, cache: Path) -> None:
         checkpoints={"steps": 1},
         out=out,
     )
-    digest(out)
 
 
 def slow(sync: Callable[[int], None]) -> Callable[[int], None]:
@@ -193,8 +193,15 @@ def drafts(out: Path) -> list[Path]:
     return checkpoints(out, ".[0-9]*")
 
 
+def is_whole(out: Path) -> bool:
+    """Whether the run had ended, and only its process had not."""
+    return (out / REPORT).is_file() and not is_unfinished(out)
+
+
 def where(out: Path) -> str:
     """What a killed run had come to, as its last checkpoint says."""
+    if is_whole(out):
+        return "after the run was whole"
     found = checkpoints(out, "[0-9]*")
     if not found:
         return "before the first checkpoint"
@@ -230,6 +237,7 @@ def main() -> None:
         began = time.monotonic()
         whole(train, folder / "given", given.network, folder / "whole", folder / "cache")
         length = time.monotonic() - began
+        whole(digest, folder / "whole")
         wanted = (folder / "whole" / "digest").read_text()
         struck: Counter[str] = Counter()
         runs = same = kills = 0
@@ -241,7 +249,10 @@ def main() -> None:
                     break
                 kills += 1
                 struck["while the store was filled" if getattr(aim, "filling", False) else where(out)] += 1
+                if is_whole(out):
+                    break
             runs += 1
+            whole(digest, out)
             same += (out / "digest").read_text() == wanted
             print(f"{kills} kills, {same} of {runs} runs end the same", file=sys.stderr, flush=True)
         print(f"{kills} kills by SIGKILL within {runs} runs of {length:.1f} s; {same} of {runs} end with the same weights")
