@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import subprocess
 import sys
@@ -170,6 +171,25 @@ def test_the_command(run: Any, table: Path, tmp_path: Path, capsys: pytest.Captu
     assert len(pd.read_parquet(out)) == 25
     assert main(["predict", str(run.directory), str(table), "--out", str(tmp_path / "out.xlsx")]) == 2
     assert ".csv, .jsonl, .parquet" in capsys.readouterr().err
+
+
+def test_texts_by_standard_input(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    def says(typed: str, *words: str) -> int:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(typed.encode())))
+        return main(["predict", str(run.directory), *words])
+
+    (tmp_path / "new.txt").write_text("sales rose\n\ncosts fell\n")
+    assert says("sales rose\n\ncosts fell\n", "-") == 0
+    shown = capsys.readouterr().out
+    assert main(["predict", str(run.directory), str(tmp_path / "new.txt")]) == 0
+    assert shown.replace("stdin.txt:", "new.txt:") == capsys.readouterr().out
+    assert says("sales rose", "-", str(tmp_path / "new.txt"), "--out", str(tmp_path / "out.csv")) == 0
+    assert pd.read_csv(tmp_path / "out.csv")["id"].tolist() == ["stdin.txt:1", "new.txt:1", "new.txt:2", "new.txt:3"]
+    assert says("", "-") == 2
+    assert "nothing came in by standard input; a text a line" in capsys.readouterr().err
+    assert says("", "sales rose") == 2
+    assert "sales rose: no such file; a text itself comes by standard input" in capsys.readouterr().err
 
 
 def test_nothing_is_overwritten(run: Any, table: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -126,7 +126,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 def _predict(arguments: argparse.Namespace) -> None:
     import tfl
-    from tfl.jobs import check_file, inputs_of_files
+    from tfl.jobs import check_file, inputs_of_files, with_standard_input
 
     run = tfl.load(arguments.run)
     columns = {"text": arguments.text, "text_pair": arguments.text_pair, "image": arguments.image}
@@ -134,16 +134,18 @@ def _predict(arguments: argparse.Namespace) -> None:
     from tfl.progress import counting
     from tfl.terminal import console
 
-    if arguments.out is None:
-        predictions.show(run, inputs_of_files(run, arguments.files, columns), sys.stdout)
-        return
-    out = Path(arguments.out)
-    check_file("--out", out)
-    predictions.check(out)
-    examples = inputs_of_files(run, arguments.files, columns)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with counting("predict", len(examples), console()) as moved:
-        failed = predictions.write(run, examples, out, print, moved)
+    if arguments.out is not None:
+        out = Path(arguments.out)
+        check_file("--out", out)
+        predictions.check(out)
+    with with_standard_input(arguments.files) as files:
+        examples = inputs_of_files(run, files, columns)
+        if arguments.out is None:
+            predictions.show(run, examples, sys.stdout)
+            return
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with counting("predict", len(examples), console()) as moved:
+            failed = predictions.write(run, examples, out, print, moved)
     without = f", {failed} of them an error" if failed else ""
     print(f"{len(examples)} predictions{without}: {out}")
 

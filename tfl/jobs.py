@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +181,24 @@ def unfinished(config: Any, out: str | Path | None) -> Path:
 # --- files to predict -------------------------------------------------------------------------------------------------
 
 
+@contextlib.contextmanager
+def with_standard_input(files: Sequence[str]) -> Iterator[list[str]]:
+    """`files`, in them for `-` a .txt file of what came in by standard input: that can be read once, a file again and again.
+
+    Raises `UserError` where nothing came in.
+    """
+    if "-" not in files:
+        yield list(files)
+        return
+    with tempfile.TemporaryDirectory(prefix="tfl-") as folder:
+        texts = Path(folder) / "stdin.txt"
+        with texts.open("wb") as opened:
+            shutil.copyfileobj(sys.stdin.buffer, opened)
+        if not texts.stat().st_size:
+            raise UserError("-: nothing came in by standard input; a text a line")
+        yield [str(texts) if file == "-" else file for file in files]
+
+
 def inputs_of_files(run: Any, files: Sequence[str], columns: Mapping[str, str | None]) -> Any:
     """What `run` is to predict, in files: images, or the texts (or image paths) of tables and .txt files.
 
@@ -184,6 +206,9 @@ def inputs_of_files(run: Any, files: Sequence[str], columns: Mapping[str, str | 
     """
     from tfl.data.given_files import GivenFiles
 
+    text = next((file for file in files if " " in file.strip() and not Path(file).exists()), None)
+    if text is not None and run.facts.modality == "text":
+        raise UserError(f"{text}: no such file; a text itself comes by standard input: echo '…' | tfl predict RUN -")
     own = {name: columns.get(name) or column for name, column in run.columns.items()}
     return GivenFiles(files, run.facts.modality, run.facts.pairs, own)
 

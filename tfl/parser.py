@@ -143,7 +143,7 @@ def _use(commands: Any) -> None:
     predict = _command(commands, "predict", "predict images, texts or the rows of tables")
     predict.add_argument("run", metavar="RUN")
     predict.add_argument(
-        "files", nargs="+", metavar="FILE", help="images or folders of them; tables; .txt files, a text a line"
+        "files", nargs="+", metavar="FILE", help="images or folders of them; tables; .txt files or - (stdin), a text a line"
     )
     predict.add_argument("--text", metavar="COLUMN", help="column of texts in a table (default: the run's)")
     predict.add_argument("--text-pair", metavar="COLUMN", help="column of second texts, for a run that reads pairs")
