@@ -74,6 +74,17 @@ def test_what_evaluation_skips_is_printed(
     assert "name one" in refused(capsys, "evaluate", text_run, "--label", "tone")
 
 
+def test_a_column_of_image_paths_is_named_like_one_of_texts(photos: Path, tmp_path: Path, capsys: Any) -> None:
+    files = sorted(photos.rglob("*.png"))
+    rows = pd.DataFrame({"where": map(str, files), "kind": [file.parent.name for file in files]})
+    rows.to_csv(tmp_path / "new.csv", index=False)
+    given = [str(tmp_path / "new.csv"), "--image", "where"]
+    network = ["--backbone", "mobilenet_0.25", "--weights", "none", "backbone.image_size=32", HEAD]
+    assert main(["train", *given, "--label", "kind", *network, "--out", str(tmp_path / "run")]) == 0
+    assert main(["evaluate", str(tmp_path / "run"), *given]) == 0
+    assert "'which'" in refused(capsys, "evaluate", tmp_path / "run", *given[:-1], "which")
+
+
 def test_lines_do_not_wrap_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     from rich.text import Text
 

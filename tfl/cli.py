@@ -106,7 +106,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     import tfl
 
     run = tfl.load(arguments.run)
-    columns = ("text", "text_pair", "label")
+    columns = ("text", "text_pair", "image", "label")
     fields = {name: value for name in columns if (value := getattr(arguments, name)) is not None}
     metrics = run.evaluate(arguments.source, **fields)
     from tfl.report import metrics_table

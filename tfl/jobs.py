@@ -36,6 +36,7 @@ def typed(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
         "backbone.weights": arguments.weights,
         "data.text": arguments.text,
         "data.text_pair": arguments.text_pair,
+        "data.image": arguments.image,
         "data.label": arguments.label,
         "seed": arguments.seed,
     }

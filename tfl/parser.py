@@ -134,6 +134,7 @@ def _use(commands: Any) -> None:
     evaluate.add_argument("--label", metavar="COLUMN", help="column of labels in SOURCE (default: the run's)")
     evaluate.add_argument("--text", metavar="COLUMN", help="column of texts in SOURCE (default: the run's)")
     evaluate.add_argument("--text-pair", metavar="COLUMN", help="column of second texts, for a run that reads pairs")
+    evaluate.add_argument("--image", metavar="COLUMN", help="column of image paths in SOURCE (default: the run's)")
 
     report = _command(commands, "report", "what runs came to: a page of one, or several beside one another")
     report.add_argument("runs", nargs="+", metavar="RUN", help="directories of runs, or of one comparison")
@@ -268,5 +269,6 @@ def _add_job(command: argparse.ArgumentParser) -> None:
     command.add_argument("--weights", metavar="WHERE", help="backbone.weights: a file, folder, package://…, hf://… or none")
     command.add_argument("--text", metavar="COLUMN", help="data.text: the column of texts")
     command.add_argument("--text-pair", metavar="COLUMN", help="data.text_pair: the column of second texts")
+    command.add_argument("--image", metavar="COLUMN", help="data.image: the column of image paths")
     command.add_argument("--label", metavar="COLUMN", help="data.label: the column of labels")
     command.add_argument("--seed", type=int, help="seed of splits, order, augmentation and the head")
