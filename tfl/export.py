@@ -28,7 +28,7 @@ def export(
 ) -> None:
     """Writes a SavedModel to `folder`, which is new or empty. All that it takes and gives is by rows, [N, …]:
 
-    - `serving_default` takes `images`, the bytes of JPEG, PNG, GIF or BMP files `[N] string`, or `text` (and `text_pair`)
+    - `serving_default` takes `images`, the bytes of JPEG, PNG, GIF, BMP or WebP files `[N] string`, or `text` (and `text_pair`)
       `[N] string`, preprocesses them, and gives `probabilities [N, C] float32`, `class_names [N, C] string`, `class [N]
       string`, and `top_classes` and `top_probabilities [N, K]`, the likeliest first; a task of several labels has no
       `class`, and a regression gives `value [N] float32` alone.

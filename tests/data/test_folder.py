@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.assets import asset
 from tests.data.make import png, write_folder
@@ -83,22 +85,33 @@ def test_an_empty_class_folder_is_an_error(tmp_path):
         load(tmp_path, max_train=4)
 
 
+def test_images_of_every_format_are_read(tmp_path):
+    write_folder(tmp_path, {"ant": 20, "bee": 20})
+    for place, name in enumerate(("ant/20.jpg", "ant/21.JPEG", "bee/20.gif", "bee/21.bmp", "bee/22.WEBP")):
+        picture = Image.fromarray(np.full((8, 8, 3), 40 * place, np.uint8))
+        picture.save(tmp_path / name)
+    splits = load(tmp_path)
+    assert sum(splits.sizes.values()) == 45
+    assert not splits.unreadable
+    assert not splits.left_out
+
+
 def test_images_of_other_formats_are_counted(tmp_path):
     with_splits(tmp_path, train=10, test=4)
-    for place, name in enumerate(["train/ant/1.webp", "train/ant/deep/2.WEBP", "test/bee/3.webp", "test/bee/4.heic"]):
+    for place, name in enumerate(["train/ant/1.tif", "train/ant/deep/2.TIF", "test/bee/3.tif", "test/bee/4.heic"]):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(bytes([place]))
     splits = load(tmp_path)
-    assert splits.left_out == {"ant": {".webp": 2}, "bee": {".webp": 1, ".heic": 1}}
-    assert "  left out: 3 .webp, 1 .heic; convert them to JPEG or PNG" in list(told_of_data(splits))
-    assert describe_data(splits)["left_out"] == {".webp": 3, ".heic": 1}
+    assert splits.left_out == {"ant": {".tif": 2}, "bee": {".tif": 1, ".heic": 1}}
+    assert "  left out: 3 .tif, 1 .heic; convert them to JPEG or PNG" in list(told_of_data(splits))
+    assert describe_data(splits)["left_out"] == {".tif": 3, ".heic": 1}
 
 
 def test_a_class_of_files_that_cannot_be_read_is_an_error_that_says_so(tmp_path):
     write_folder(tmp_path, {"cat": 6, "dog": 6, "tulip": 0})
     for number in range(20):
-        (tmp_path / "tulip" / f"{number}.webp").write_bytes(b"RIFF")
-    with pytest.raises(UserError, match=r"example of class 'tulip', but 20 \.webp, which cannot be read: convert them"):
+        (tmp_path / "tulip" / f"{number}.heic").write_bytes(b"ftyp")
+    with pytest.raises(UserError, match=r"example of class 'tulip', but 20 \.heic, which cannot be read: convert them"):
         load(tmp_path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from tests.data.encoded import BLACK_AND_WHITE, COLORS, ENCODED, GREYS, squares
 from tfl.config import UserError
@@ -39,6 +41,27 @@ def test_decode_reads_true_colour_bmp() -> None:
     header = b"BM" + struct.pack("<IHHI", 54 + len(rows), 0, 0, 54)
     header += struct.pack("<IiiHHIIiiII", 40, 32, 8, 1, 24, 0, len(rows), 0, 0, 0, 0)
     np.testing.assert_array_equal(image.decode(tf.constant(header + rows)), pixels)
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+@pytest.mark.parametrize("has_alpha", [True, False])
+def test_decode_reads_webp(has_alpha: bool, lossless: bool) -> None:
+    shown = squares(COLORS)
+    pixels = np.concatenate([shown, shown[..., :1]], axis=-1) if has_alpha else shown
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "WEBP", lossless=lossless, exact=True)
+    expected = np.asarray(Image.open(file).convert("RGB"))
+    np.testing.assert_array_equal(image.decode(tf.constant(file.getvalue())), expected)
+    assert not lossless or (expected == shown).all()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_a_webp_that_moves_is_refused_and_the_process_lives(mode: str) -> None:
+    file, first = io.BytesIO(), Image.fromarray(squares(COLORS)).convert(mode)
+    first.save(file, "WEBP", save_all=True, append_images=[first.rotate(180)])
+    assert scan.unreadable([file.getvalue()]) == [(0, "a WebP that moves, which is not read; convert it to GIF")]
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        image.decode(tf.constant(file.getvalue()))
 
 
 def test_decode_is_the_same_in_map_as_eagerly() -> None:

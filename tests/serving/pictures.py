@@ -20,6 +20,7 @@ def pictures() -> dict[str, bytes]:
     pixels = np.random.default_rng(0).integers(0, 256, (24, 31, 3), np.uint8)
     whole = Image.fromarray(pixels)
     modes = {mode: whole.convert(mode) for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK")}
+    modes["RGBA"].putalpha(Image.fromarray(pixels[..., 0]))  # else WebP leaves the channel out
     modes["16"] = Image.fromarray(pixels[..., 0].astype(np.uint16) * 257)
     held = {
         "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "16"),

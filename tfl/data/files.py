@@ -12,8 +12,8 @@ import numpy as np
 
 from tfl.data.examples import Columns, Unreadable, digest, digests, strings
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".gif", ".bmp")
-UNSUPPORTED = (".webp", ".heic", ".heif", ".tif", ".tiff", ".avif", ".svg", ".jp2", ".jxl", ".psd")
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
+UNSUPPORTED = (".heic", ".heif", ".tif", ".tiff", ".avif", ".svg", ".jp2", ".jxl", ".psd")
 
 
 def image_files(paths: Sequence[str | os.PathLike[str]], ids: Sequence[str]) -> tuple[Columns, np.ndarray, list[Unreadable]]:

@@ -30,16 +30,25 @@ for a tenth of the time."""
 def decode(data: tf.Tensor) -> tf.Tensor:
     """The image encoded in `data`, a scalar string: [H, W, 3] uint8.
 
-    JPEG, PNG, GIF (its first frame), BMP, and WebP where TensorFlow reads it. Grey becomes RGB, CMYK is converted,
+    JPEG, PNG, GIF (its first frame), BMP, and WebP that does not move. Grey becomes RGB, CMYK is converted,
     16 bits become 8, a palette is applied, an alpha channel is dropped. Raises `tf.errors.InvalidArgumentError`.
     """
-    is_bmp = tf.equal(tf.strings.substr(data, 0, 2), "BM")
-    image = tf.cond(is_bmp, lambda: _decode_bmp(data), lambda: _decode(data))
+    is_bmp, is_webp = (tf.equal(tf.strings.substr(data, 0, len(magic)), magic) for magic in (b"BM", b"RIFF"))
+    image = tf.case([(is_bmp, lambda: _decode_bmp(data)), (is_webp, lambda: _decode_webp(data))], lambda: _decode(data))
     return tf.ensure_shape(image, [None, None, 3])
 
 
-def _decode(data: tf.Tensor) -> tf.Tensor:
-    return tf.io.decode_image(data, channels=3, expand_animations=False)
+def _decode(data: tf.Tensor, channels: int = 3) -> tf.Tensor:
+    return tf.io.decode_image(data, channels, expand_animations=False)
+
+
+def _decode_webp(data: tf.Tensor) -> tf.Tensor:
+    """A WebP; TensorFlow drops no alpha channel of it, and ends the process where one that moves is to have four channels."""
+    chunk = tf.strings.substr(data, 12, 4)
+    start = tf.cast(tf.io.decode_raw(tf.strings.substr(tf.strings.join([data, bytes(25)]), 0, 25), tf.uint8), tf.int32)
+    extended = tf.equal(chunk, b"VP8X") & tf.equal(start[20] & 0x12, 0x10)  # has alpha, does not move
+    lossless = tf.equal(chunk, b"VP8L") & tf.equal(start[24] & 0x10, 0x10)
+    return tf.cond(extended | lossless, lambda: _decode(data, 4)[..., :3], lambda: _decode(data))
 
 
 def _decode_bmp(data: tf.Tensor) -> tf.Tensor:

@@ -102,6 +102,8 @@ def _reason(item: str | bytes) -> str:
     form = kind(data)
     if form is None:
         return _foreign(data)
+    if form == "WebP" and data[12:16] == b"VP8X" and data[20:21] and data[20] & 2:
+        return "a WebP that moves, which is not read; convert it to GIF"
     try:
         height, width = _header_size(data, form)
         if height * width > MAX_PIXELS:

@@ -37,7 +37,7 @@ class Config(DataConfig):
     path: str | tuple[str, ...]
     """A folder with *.tfrecord files, a pattern ("shards/*.tfrecord"), or a list of files."""
     image_key: str = "image"
-    """Feature with the encoded image (JPEG, PNG, GIF, BMP)."""
+    """Feature with the encoded image (JPEG, PNG, GIF, BMP, WebP)."""
     label_key: str = "label"
     """Feature with the label: a whole number, a name, or a float (regression); several 0/1 floats or numbers:
     multi-label."""
