@@ -26,6 +26,7 @@ def finetune(
 
     raw, given = _given(source, backbone, weights, fields)
     check_folder("out", out or "runs")
+    _check_callbacks(callbacks)
     return METHODS["finetune"].run(config_of(raw), out, source=given, callbacks=callbacks)
 
 
@@ -104,8 +105,22 @@ def lr_find(
     return found
 
 
+def _check_callbacks(callbacks: Any) -> None:
+    """Raises `UserError` for what Keras would call back and cannot."""
+    from tfl.lazy import keras
+
+    if not isinstance(callbacks, Sequence):
+        raise UserError(f"callbacks: {callbacks!r} is not valid; a list of Keras callbacks")
+    for one in callbacks:
+        if not isinstance(one, keras.callbacks.Callback):
+            made = "; make one of the class" if isinstance(one, type) else ""
+            raise UserError(f"callbacks: {one!r} is not a Keras callback, an instance of keras.callbacks.Callback{made}")
+
+
 def _given(source: Any, backbone: Any, weights: str | None, fields: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
     """The raw config of Python values, and the data where it is given in memory (else None)."""
+    if source is None:
+        raise UserError("data: None is not valid; a path, a DataFrame, or a pair (inputs, labels)")
     in_memory = not isinstance(source, (str, Path, Mapping))
     if in_memory:
         data = {"source": "memory"}

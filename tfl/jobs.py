@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import os
 import shutil
 import sys
 import tempfile
@@ -137,6 +138,8 @@ def _place(key: str, raw: Mapping[str, Any]) -> str:
 
 def check_folder(option: str, place: str | Path, *, empty: bool = False) -> None:
     """Raises `UserError` where no folder `place` can be made or written, or where it must be `empty` and is not."""
+    if not isinstance(place, (str, os.PathLike)):
+        raise UserError(f"{option}: {place!r} is not valid; a path")
     folder = Path(place)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{option}: {place} already holds something: it is a file; name a folder")

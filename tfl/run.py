@@ -141,8 +141,9 @@ class Run:
 
         loss = portable.MAX_LOSS if max_loss is None else max_loss
         targets.check(format, quantize, loss)
-        if temperature is not None and (self._task()[1].kind != "classification" or not temperature > 0):
-            raise UserError(f"temperature: {temperature:g} is not valid; above 0, and of a run that predicts one class")
+        is_positive = isinstance(temperature, (int, float)) and temperature > 0
+        if temperature is not None and (not is_positive or self._task()[1].kind != "classification"):
+            raise UserError(f"temperature: {temperature!r} is not valid; above 0, and of a run that predicts one class")
         if format == targets.SAVEDMODEL:
             return bundle.write(self, Path(folder), name, temperature)[0]
         more: dict[str, Any] = {"quantize": quantize, "max_loss": loss, "temperature": temperature}

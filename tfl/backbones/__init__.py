@@ -118,6 +118,8 @@ def load(
     arguments are those of `Config`, which may be given instead of the name. Raises `UserError`: an unknown name, files
     that are missing or of another network, no network where one is needed.
     """
+    if not isinstance(name, (str, Config)):
+        raise UserError(f"backbone: {name!r} is not valid; a name, a folder or a handle; `tfl list backbones`")
     config = (
         name
         if isinstance(name, Config)

@@ -69,7 +69,13 @@ class Config:
     nothing that can be measured for images (measured on CPUs)."""
 
     def __post_init__(self) -> None:
-        require(self, {"folds": (self.folds == 0 or self.folds >= 2, "0 for none, or at least 2")})
+        require(
+            self,
+            {
+                "folds": (self.folds == 0 or self.folds >= 2, "0 for none, or at least 2"),
+                "seed": (0 <= self.seed < 2**32, "from 0 to 4294967295"),
+            },
+        )
 
 
 def resolve(config: Config, modality: str, blocks: int, examples: int) -> Config:

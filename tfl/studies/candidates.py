@@ -56,6 +56,8 @@ def label(one: Config, among: Sequence[Config]) -> str:
 
 def _listed(named: str | Sequence[Any]) -> Sequence[Any]:
     if not isinstance(named, str):
+        if not isinstance(named, Sequence):
+            raise UserError(f"--backbones: {named!r} is not valid; a list of names")
         return named
     if not named.endswith((".yaml", ".yml")):
         return [word.strip() for word in named.split(",") if word.strip()]
