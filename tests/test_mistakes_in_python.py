@@ -35,6 +35,8 @@ def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
         ({"backbone": 5}, "backbone.name: 5 is not valid"),
         ({"phases": "head"}, "phases: str is not valid; a list of phases"),
         ({"augment": 5}, "augment: 5 is not valid; it takes auto or a mapping"),
+        ({"callbacks": [keras.callbacks.ReduceLROnPlateau()]}, "ReduceLROnPlateau needs the optimizer of Keras's fit"),
+        ({"callbacks": [keras.callbacks.LearningRateScheduler(lambda epoch: 1e-4)]}, "set the phase's learning_rate, schedule"),
         ({"callbacks": print}, "callbacks: <built-in function print> is not valid; a list of Keras callbacks"),
         ({"callbacks": [print]}, "<built-in function print> is not a Keras callback"),
         ({"callbacks": [keras.callbacks.EarlyStopping]}, "EarlyStopping'> is not a Keras callback, an instance of"),
@@ -57,6 +59,9 @@ def test_finetune(given: dict[str, Any], said: str, photos: Path, tmp_path: Path
         (lambda run: run.predict(None), "predict: NoneType is not valid; this run reads images"),
         (lambda run: run.evaluate(5), "data: int is not valid"),
         (lambda run: tfl.load_backbone(None), "backbone: None is not valid; a name, a folder or a handle"),  # type: ignore
+        (lambda run: tfl.load_backbone("mobilenet_v2", image_size="x"), "image_size: 'x' is not valid"),  # type: ignore
+        (lambda run: tfl.load_backbone("mobilenet_v2", weights=None), "weights: None is not valid"),  # type: ignore
+        (lambda run: tfl.sweep("photos", {"seed": [1, 2]}, backbone="resnet50", trials="3"), "trials: '3' is not valid"),  # type: ignore
         (lambda run: tfl.select("photos", backbones=5), "--backbones: 5 is not valid; a list of names"),  # type: ignore
     ],
 )
@@ -68,3 +73,16 @@ def test_other_calls(
     with pytest.raises(UserError) as refused:
         call(run)
     assert said in str(refused.value)
+
+
+def test_paths_are_paths_wherever_they_are_given(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"w\.h5: no such file"):
+        tfl.finetune(photos, backbone={"name": "mobilenet_0.25", "image_size": 32}, weights=tmp_path / "w.h5")
+
+
+def test_a_path_says_what_it_is_relative_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for source in ("new.csv", {"source": "table", "path": "new.csv"}):
+        with pytest.raises(UserError) as refused:
+            tfl.finetune(source, backbone="minilm")
+        assert f"; it is looked for in {tmp_path}" in str(refused.value)

@@ -93,9 +93,10 @@ def test_a_file_is_read_wherever_its_name_stands(text_run: Any, image_run: Any, 
     expected = text_run.predict(["sales rose", "costs fell"])["predicted"].tolist()
     for one in (table, str(table), lines, str(lines)):
         assert text_run.predict(one)["predicted"].tolist() == expected
-    assert len(text_run.predict("sales.csv")) == len(text_run.predict("sales " * 200 + ".csv")) == 1, "which is no file"
-    with pytest.raises(UserError, match="no such file"):
-        text_run.predict(tmp_path / "other.csv")
+    assert len(text_run.predict(["sales.csv"])) == len(text_run.predict("sales " * 200 + ".csv")) == 1, "which is no file"
+    for one in (tmp_path / "other.csv", str(tmp_path / "other.csv"), "other.txt"):
+        with pytest.raises(UserError, match="no such file"):
+            text_run.predict(one)
     assert len(image_run.predict(photos / "dark")) == len(image_run.predict(str(photos / "dark"))) == 20
     assert len(image_run.predict(photos / "dark" / "00.png")) == 1
 

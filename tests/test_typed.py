@@ -147,6 +147,7 @@ def test_a_run_goes_on_by_its_own_config(photos: Path, tmp_path: Path, capsys: p
         (Phase, {"epochs": True}, "epochs: True is not valid; a whole number"),
         (Phase, {"warmup": None}, "warmup: None is not valid; a number"),
         (Phase, {"ema": "0.9"}, "ema: '0.9' is not valid; a number, or null"),
+        (Phase, {"learning_rate": float("inf")}, "learning_rate: inf is not valid; above 0"),
         (Last, {"last": "2"}, "last: '2' is not valid; a whole number"),
         (Lora, {"lora": [4]}, r"lora: [4] is not valid; a whole number"),
     ],
@@ -155,6 +156,32 @@ def test_a_phase_of_wrong_types(kind: Any, fields: dict[str, Any], said: str) ->
     with pytest.raises(UserError) as error:
         kind(**fields)
     assert str(error.value) == said
+
+
+@pytest.mark.parametrize(
+    ("trainable", "said"),
+    [
+        ({"lora": 4, "last": 1}, "phases.0.trainable: lora and last exclude each other; give one of them"),
+        ({"last": "two"}, "phases.0.trainable.last: 'two' is not valid; input should be a valid integer, unable to parse"),
+        ({"last": 0}, "phases.0.trainable.last: 0 is not valid; at least 1 block"),
+        ({"lst": 1}, "phases.0.trainable.lst: unknown key; did you mean phases.0.trainable.last?"),
+        ({"last": 1, "x": 2}, "phases.0.trainable.x: unknown key; valid keys: last, lora"),
+        ({}, "phases.0.trainable.last: missing; it has no default"),
+    ],
+)
+def test_what_trains_is_one_of_several_mappings(trainable: dict[str, Any], said: str) -> None:
+    raw = {"data": {"source": "digits"}, "backbone": {"name": "resnet50"}, "phases": [{"trainable": trainable}]}
+    with pytest.raises(UserError) as error:
+        config_of(raw)
+    assert str(error.value).startswith(said)
+    assert not trainable or "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("weight", [-1, 0, float("inf"), float("nan")])
+def test_a_weight_of_a_class_is_above_0(weight: float) -> None:
+    raw = {"data": {"source": "digits"}, "backbone": {"name": "resnet50"}, "task": {"class_weight": {"3": weight}}}
+    with pytest.raises(UserError, match=r"^task\.class_weight\.3: .* is not valid; above 0$"):
+        config_of(raw)
 
 
 def test_a_phase_of_numpy_numbers() -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 from tfl import config as configs
 from tfl.config import UserError
 from tfl.jobs import check_folder, comparison, config_of, raw_of_source, selection
+
+OF_OPTIMIZER = ("LearningRateScheduler", "ReduceLROnPlateau", "SwapEMAWeights", "BackupAndRestore")
+"""Callbacks of Keras that need the optimizer of `Model.compile`, or go on with `Model.fit`."""
 
 
 def finetune(
@@ -76,8 +80,8 @@ def sweep(
 
     raw, given = _given(source, backbone, weights, fields)
     dimensions = spaces.given(space)
-    if trials < 1:
-        raise UserError(f"trials: {trials} is not valid; at least 1")
+    if isinstance(trials, bool) or not isinstance(trials, Integral) or trials < 1:
+        raise UserError(f"trials: {trials!r} is not valid; a whole number, at least 1")
     check_folder("out", out or "runs")
     spaces.check(raw, dimensions, config_of)
     from tfl.studies import sweep as sweeps
@@ -115,6 +119,11 @@ def _check_callbacks(callbacks: Any) -> None:
         if not isinstance(one, keras.callbacks.Callback):
             made = "; make one of the class" if isinstance(one, type) else ""
             raise UserError(f"callbacks: {one!r} is not a Keras callback, an instance of keras.callbacks.Callback{made}")
+        if isinstance(one, tuple(getattr(keras.callbacks, name) for name in OF_OPTIMIZER)):
+            raise UserError(
+                f"callbacks: {type(one).__name__} needs the optimizer of Keras's fit, and a phase has its own; set the phase's "
+                f"learning_rate, schedule, warmup and ema"
+            )
 
 
 def _given(source: Any, backbone: Any, weights: str | None, fields: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
@@ -134,5 +143,5 @@ def _given(source: Any, backbone: Any, weights: str | None, fields: Mapping[str,
     if backbone is not None:
         raw["backbone"] = dict(backbone) if isinstance(backbone, Mapping) else {"name": backbone}
     if weights is not None:
-        raw["backbone"]["weights"] = weights
-    return {"method": "finetune", **raw}, source if in_memory else None
+        raw.setdefault("backbone", {})["weights"] = weights
+    return configs.plain({"method": "finetune", **raw}), source if in_memory else None

@@ -7,6 +7,7 @@ config so that `load` gives it back.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import difflib
 import os
@@ -67,14 +68,12 @@ def read(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> dict[st
 
 def override(raw: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """`raw` with each `a.b.0.c=value` set; the value is read as YAML, a list element is named by its number."""
-    import copy
-
-    result: dict[str, Any] = copy.deepcopy(dict(raw))
+    result = dict(raw)
     for item in overrides:
         key, sign, text = item.partition("=")
         if not sign or not key:
             raise UserError(f"{item!r} is not an override; write key=value, for example data.batch_size=64")
-        _set(result, key.split("."), _value(item, text), key)
+        result = assign(result, {key: _value(item, text)})
     return result
 
 
@@ -96,8 +95,6 @@ def _value(item: str, text: str) -> Any:
 
 def assign(raw: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """`raw` with each `{"a.b": value}` set to the value as it is: nothing is read as YAML."""
-    import copy
-
     result: dict[str, Any] = copy.deepcopy(dict(raw))
     for key, value in values.items():
         _set(result, key.split("."), value, key)
@@ -159,8 +156,7 @@ def validate(kind: Any, raw: Mapping[str, Any]) -> Any:
     """`raw` as an instance of the dataclass (or annotated union) `kind`; a `UserError` names every wrong key, a line each."""
     import pydantic
 
-    unknown = list(_unknown_keys(kind, raw, ""))
-    if unknown:
+    if unknown := list(_unknown_keys(kind, raw, "")):
         raise UserError("\n".join(unknown))
     try:
         return pydantic.TypeAdapter(kind).validate_python(raw)
@@ -173,10 +169,9 @@ def _explain_all(details: Sequence[Any], raw: Mapping[str, Any]) -> list[str]:
     by_key: dict[str, list[Any]] = {}
     for detail in details:
         by_key.setdefault(".".join(_key(detail, raw)), []).append(detail)
-    exact_by_key = {
-        key: [detail for detail in own if isinstance((detail.get("ctx") or {}).get("error"), UserError)]
-        for key, own in by_key.items()
-    }
+    is_exact = lambda detail: isinstance((detail.get("ctx") or {}).get("error"), UserError)  # noqa: E731
+    exact_by_key = {key: list(filter(is_exact, own)) for key, own in by_key.items()}
+    given = {key.rpartition(".")[0] for key, own in by_key.items() if any(detail["type"] != "missing" for detail in own)}
     lines = []
     for key, own in by_key.items():
         exact = exact_by_key[key]
@@ -184,6 +179,9 @@ def _explain_all(details: Sequence[Any], raw: Mapping[str, Any]) -> list[str]:
             continue  # a union: what is wrong deeper down says more
         if any(exact_by_key[other] and key.startswith(f"{other}.") for other in by_key):
             continue  # a union: another member fitted, but for its own check
+        lacking = all(detail["type"] == "missing" and len(detail["loc"]) > len(_key(detail, raw)) for detail in own)
+        if lacking and key.rpartition(".")[0] in given:
+            continue  # a union: another member has the key that was given
         kinds = [_kind(detail) for detail in own]
         if len(own) > 1 and not exact and all(kinds):
             lines.append(f"{key}: {own[0]['input']!r} is not valid; it takes {' or '.join(dict.fromkeys(kinds))}")
@@ -207,10 +205,13 @@ def _unknown_keys(kind: Any, raw: Any, path: str) -> Iterable[str]:
     if isinstance(raw, Mapping):
         options = _dataclasses(kind)
         tagged = [option for option in options if _tag_matches(option, raw)]
-        options = tagged or options
-        fields = {name: hint for option in options for name, hint in typing.get_type_hints(option).items()}
+        hints = [typing.get_type_hints(option) for option in tagged or options]
+        fields = {name: hint for own in hints for name, hint in own.items()}
         if not fields:
             return
+        known = [key for key in raw if key in fields]
+        if not any(own.keys() >= set(known) for own in hints):
+            yield f"{path}: {' and '.join(known)} exclude each other; give one of them"
         for key, value in raw.items():
             full = f"{path}.{key}" if path else str(key)
             if key in fields:

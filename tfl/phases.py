@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, Literal
@@ -104,7 +105,7 @@ class Phase:
         _check_numbers(self)
         checks = {
             "epochs": (self.epochs >= 1, "at least 1"),
-            "learning_rate": (self.learning_rate > 0, "above 0"),
+            "learning_rate": (0 < self.learning_rate < math.inf, "above 0"),
             "warmup": (0 <= self.warmup <= 1, "from 0 to 1"),
             "layer_decay": (0 < self.layer_decay <= 1, "above 0, at most 1"),
             "weight_decay": (self.weight_decay >= 0, "0 or more"),

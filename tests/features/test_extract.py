@@ -95,7 +95,9 @@ def test_labels_shares_and_ids_come_along(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("in_memory", [0, 1 << 20])
-def test_stored_rows_are_let_go_with_their_batches(in_memory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stored_rows_are_let_go_with_their_batches(
+    in_memory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(job, "IN_MEMORY", in_memory)
     part, _ = extracted(tmp_path)
     iterator = iter(part.streams["train"].onwards())
@@ -106,6 +108,7 @@ def test_stored_rows_are_let_go_with_their_batches(in_memory: int, tmp_path: Pat
     del iterator
     gc.collect()
     assert there() is None, "TensorFlow keeps it for good"
+    assert "Traceback" not in capfd.readouterr().err, "what was read ahead says nothing"
 
 
 def test_views_are_the_epochs_of_training_in_turn(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import ast
 import functools
 import importlib.util
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from tfl.backbones.kerashub import Text, complete_keras_hub
 from tfl.backbones.sources import SCHEMES
 from tfl.backbones.text import TextPreprocess
 from tfl.backbones.weights import FILES, WeightsReport
-from tfl.config import UserError, did_you_mean
+from tfl.config import UserError, did_you_mean, plain, validate
 
 CONV = r"^(conv\d)_"
 BLOCK = r"^(block\d+)_"
@@ -118,13 +119,10 @@ def load(
     arguments are those of `Config`, which may be given instead of the name. Raises `UserError`: an unknown name, files
     that are missing or of another network, no network where one is needed.
     """
-    if not isinstance(name, (str, Config)):
+    if not isinstance(name, (str, os.PathLike, Config)):
         raise UserError(f"backbone: {name!r} is not valid; a name, a folder or a handle; `tfl list backbones`")
-    config = (
-        name
-        if isinstance(name, Config)
-        else Config(name=name, weights=weights, pooling=pooling, image_size=image_size, sequence_length=sequence_length)
-    )
+    fields = {"weights": weights, "pooling": pooling, "image_size": image_size, "sequence_length": sequence_length}
+    config = name if isinstance(name, Config) else validate(Config, plain({"name": name, **fields}))
     check(config)
     backbone = entry(config.name).load(config, tuple(BACKBONES))
     backbone.unfreeze(trainable, batch_norm="train" if config.weights == "none" else "frozen")

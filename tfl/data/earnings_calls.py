@@ -55,4 +55,4 @@ def _part(path: Path) -> Part:
     from tfl.data.frames import Part
     from tfl.data.table import read_table
 
-    return Part(name="all", frame=read_table(path), origin=path.name, folder=path.parent)
+    return Part(name="all", frame=read_table(path), origin=path.name, folder=path.parent, typed=False)

@@ -12,7 +12,8 @@ import numpy as np
 from tfl.config import UserError, did_you_mean
 from tfl.data.examples import Columns, Modality, Records, Unreadable, digest, digests, strings
 from tfl.data.files import image_files
-from tfl.data.labels import Labels, indicator_labels, read_labels, separated_labels
+from tfl.data.given import read_texts
+from tfl.data.labels import Labels, indicator_labels, of_cells, read_labels, separated_labels
 from tfl.data.splits import NAMES, held_out
 from tfl.data.table import LINE, SEPARATORS, ColumnConfig
 from tfl.lazy import pd
@@ -32,6 +33,8 @@ class Part:
     """What the ids begin with: the name of the file."""
     folder: Path
     """What image paths are relative to."""
+    typed: bool = True
+    """Whether a cell that holds a text was meant as one; of a .csv file all cells are texts, numbers too."""
 
 
 def frame_records(parts: Sequence[Part], config: ColumnConfig) -> Records:
@@ -45,7 +48,7 @@ def frame_records(parts: Sequence[Part], config: ColumnConfig) -> Records:
             _require(part, name)
     frame = pd.concat([part.frame for part in parts], ignore_index=True)
     ids = [f"{part.origin}:{line}" for part in parts for line in _lines(part.frame)]
-    labels = _read_labels(frame, label, config)
+    labels = _read_labels(frame, label, config, all(part.typed for part in parts))
     reasons = dict(labels.wrong)
     if text is not None:
         columns = _texts(frame, [name for name in (text, config.text_pair) if name is not None], ids, reasons)
@@ -130,23 +133,25 @@ def _lines(frame: pd.DataFrame) -> list[int]:
 # --- cells ------------------------------------------------------------------------------------------------------------
 
 
-def _read_labels(frame: pd.DataFrame, names: tuple[str, ...], config: ColumnConfig) -> Labels:
-    if isinstance(config.label, tuple):
-        return indicator_labels(frame[list(names)].to_numpy(dtype=object), names)
+def _read_labels(frame: pd.DataFrame, names: tuple[str, ...], config: ColumnConfig, typed: bool) -> Labels:
+    columns = [frame[name].tolist() for name in names]
     if config.label_separator is not None:
-        return separated_labels(frame[names[0]].tolist(), config.label_separator)
-    return read_labels(frame[names[0]].tolist(), config.kind)
+        return separated_labels(columns[0], config.label_separator)
+    if not typed:
+        columns = [of_cells(column, config.kind) for column in columns]
+    if isinstance(config.label, tuple):
+        return indicator_labels(np.array(columns, dtype=object).T, names)
+    return read_labels(columns[0], config.kind)
 
 
 def _texts(frame: pd.DataFrame, names: list[str], ids: list[str], reasons: dict[int, str]) -> Columns:
     columns = {}
     for key, name in zip(("text", "text_pair"), names, strict=False):
-        missing = frame[name].isna().to_numpy()
-        columns[key] = strings("" if gap else value for value, gap in zip(frame[name].tolist(), missing, strict=True))
-        for place, value in enumerate(columns[key]):
-            if not value.strip():
-                reasons.setdefault(place, f"no text in column {name!r}")
-    encoded = zip(*([text.encode("utf-8", "surrogatepass") for text in column] for column in columns.values()), strict=True)
+        texts, wrong = read_texts(frame[name].tolist(), name)
+        columns[key] = strings(texts)
+        for place, reason in wrong.items():
+            reasons.setdefault(place, reason)
+    encoded = zip(*([text.encode() for text in column] for column in columns.values()), strict=True)
     hashed = digests(digest(*texts) for texts in encoded)
     return Columns(ids=strings(ids), inputs=dict(columns), labels=None, digests=hashed)
 

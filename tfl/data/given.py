@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -117,7 +118,8 @@ def _is_file(one: Any, modality: Modality) -> bool:
     if modality == "text" and isinstance(one, os.PathLike):
         return True
     if os.path.splitext(one)[1].lower() in (*EXTENSIONS, ".txt"):
-        return os.path.isfile(one)  # of a text that is too long for a path, too
+        is_name = isinstance(one, str) and modality == "text" and not re.search(r"\s", one)
+        return is_name or os.path.isfile(one)  # of a text that is too long for a path, too
     return modality == "image" and os.path.isdir(one)
 
 
@@ -134,14 +136,37 @@ def missing(value: Any) -> bool:
     return value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value)
 
 
+SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def read_texts(values: Sequence[Any], column: str | None = None) -> tuple[list[str], dict[int, str]]:
+    """`values`, those of a `column`, as texts, and why some are none; those are "".
+
+    None are what is missing or blank, lists and mappings, and half a character of UTF-16, as a text that was cut may end.
+    """
+    none = "no text" if column is None else f"no text in column {column!r}"
+    texts: list[str] = []
+    wrong: dict[int, str] = {}
+    for place, value in enumerate(values):
+        text = "" if missing(value) else str(value)
+        reason = "" if text.strip() else none
+        if isinstance(value, (list, tuple, dict, set, np.ndarray)):
+            reason = f"{none}: {in_short(value)}"
+        elif not text.isascii() and (half := SURROGATE.search(text)):
+            reason = f"{none}: half a character (\\u{ord(half[0]):x}) at position {half.start()}"
+        if reason:
+            wrong[place] = reason
+        texts.append("" if reason else text)
+    return texts, wrong
+
+
 def of_texts(ids: list[str], texts: Mapping[str, Sequence[Any]], names: Mapping[str, str], *, show: bool) -> Given:
     """Texts (`text`, and `text_pair` for pairs) with `ids`; `names` says what a column is called in an error."""
-    values = {key: ["" if missing(text) else str(text) for text in column] for key, column in texts.items()}
+    values: dict[str, list[str]] = {}
     errors: dict[int, str] = {}
-    for key, column in values.items():
-        for place, text in enumerate(column):
-            if not text.strip():
-                errors.setdefault(place, f"no text in column {names[key]!r}" if key in names else "no text")
+    for key, column in texts.items():
+        values[key], wrong = read_texts(column, names.get(key))
+        errors = {**wrong, **errors}
     return Given(ids=ids, inputs=dict(values), errors=errors, shown=dict(values) if show else {})
 
 
@@ -218,11 +243,21 @@ def of_frame(
 
     Columns that `columns` does not name are found by their usual names. Raises `UserError` where one is not there.
     """
-    names = columns_of([str(name) for name in frame.columns], modality, pairs, columns, origin)
+    frame = named_columns(frame, origin)
+    names = columns_of(list(frame.columns), modality, pairs, columns, origin)
     values = {key: frame[name].tolist() for key, name in names.items()}
     if modality == "image":
         return of_paths(["" if missing(value) else str(value) for value in values["image"]], values["image"])
     return of_texts([str(place) for place in range(len(frame))], values, names, show=False)
+
+
+def named_columns(frame: pd.DataFrame, origin: str) -> pd.DataFrame:
+    """`frame`, its columns named by texts: 0 is "0". Raises `UserError` where two have one name."""
+    names = [str(name) for name in frame.columns]
+    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+    if twice is not None:
+        raise UserError(f"{origin}: two columns are called {twice!r}; rename one")
+    return frame.set_axis(names, axis=1)
 
 
 def columns_of(

@@ -48,6 +48,7 @@ def _source(path: str) -> dict[str, Any]:
     there = os.listdir(place.parent) if place.parent.is_dir() else []
     near = did_you_mean(place.name, [*there, *(EMBEDDED if place.name == path else ())])
     where = "" if place.parent.is_dir() else f"; there is no folder {place.parent} either"
+    where += "" if place.is_absolute() else f"; it is looked for in {Path.cwd()}"
     raise UserError(f"{path}: no such file or folder{near}{where}")
 
 

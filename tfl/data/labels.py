@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -13,6 +14,9 @@ from tfl.data.examples import Examples, Kind, Unreadable
 
 AnyKind = Literal["auto", "classification", "multilabel", "regression"]
 
+NUMBER = re.compile(r"[+-]?(0|[1-9]\d*|\d*\.\d+|[1-9]\d*\.|0\.)([eE][+-]?\d+)?|[+-]?inf", re.IGNORECASE)
+WHOLE = re.compile(r"-?(0|[1-9]\d*)(\.0*)?")
+SEVERAL = (list, tuple, set, frozenset)
 MANY = 50
 """More distinct whole numbers than this are taken for a quantity, not for classes, unless the kind is given."""
 
@@ -33,9 +37,9 @@ def read_labels(raw: Any, kind: AnyKind = "auto", class_names: Sequence[str] | N
     """Labels from one value an example: [N] strings, whole numbers, booleans or floats; None and NaN are missing.
 
     `auto` is regression for numbers of which one has a fraction and for whole numbers (2.0 too) with more than `MANY`
-    distinct values, else classification. Classes are sorted, numbers by value. With `class_names`, whole numbers are
-    indices into them, strings are names of them. Labels [N, C] of 0 and 1 are multi-label; [N, 1] is one value an
-    example.
+    distinct values, multi-label for lists of names, else classification. Classes are sorted, numbers by value. With
+    `class_names`, whole numbers are indices into them, strings are names of them. Labels [N, C] of 0 and 1 are multi-label;
+    [N, 1] is one value an example.
     """
     if getattr(raw, "ndim", 1) == 2:
         table = np.asarray(raw)
@@ -45,6 +49,8 @@ def read_labels(raw: Any, kind: AnyKind = "auto", class_names: Sequence[str] | N
     values = [_plain(value) for value in raw]
     wrong = {place: "no label" for place, value in enumerate(values) if value is None}
     present = [value for value in values if value is not None]
+    if kind in ("auto", "multilabel") and present and all(isinstance(value, SEVERAL) for value in present):
+        return _sets(values)
     if kind == "multilabel":
         raise UserError("kind: multilabel needs 0/1 labels for each class, or a separator between several in a text")
     if kind == "auto":
@@ -52,6 +58,29 @@ def read_labels(raw: Any, kind: AnyKind = "auto", class_names: Sequence[str] | N
     if kind == "regression":
         return _numbers(values, wrong)
     return _classes(values, present, wrong, class_names)
+
+
+def of_cells(cells: Sequence[Any], kind: AnyKind = "auto") -> list[Any]:
+    """Cells of a .csv file, all of which are texts, as the numbers or truth values that they are where all of them are.
+
+    Where they would be classes, those stay texts that would lose what tells them apart: 01 and 1, 1.1 and 1.10, 1e5.
+    """
+    values = [_plain(cell) for cell in cells]
+    texts = [value for value in values if isinstance(value, str)]
+    if texts and all(text.lower() in ("true", "false") for text in texts):
+        return [value.lower() == "true" if isinstance(value, str) else value for value in values]
+    if kind == "regression" or not all(NUMBER.fullmatch(text) for text in texts):
+        return values
+    found = [_parsed(value) if isinstance(value, str) else value for value in values]
+    is_quantity = kind == "auto" and _is_quantity([value for value in found if value is not None])
+    return found if is_quantity or all(WHOLE.fullmatch(text) for text in texts) else values
+
+
+def _parsed(text: str) -> int | float:
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
 
 
 def indicator_labels(raw: np.ndarray, class_names: Sequence[str] | None = None) -> Labels:
@@ -66,15 +95,27 @@ def indicator_labels(raw: np.ndarray, class_names: Sequence[str] | None = None) 
 
 
 def separated_labels(raw: Any, separator: str) -> Labels:
-    """Multi-label from texts such as "red|round"; an empty one means that no label applies."""
-    texts = ["" if _plain(value) is None else str(value) for value in raw]
-    sets = [{part.strip() for part in text.split(separator)} - {""} for text in texts]
+    """Multi-label from texts such as "red|round", or lists of names; an empty one means that no label applies."""
+    values = [_plain(value) for value in raw]
+    return _sets([str(value).split(separator) if not isinstance(value, (*SEVERAL, type(None))) else value for value in values])
+
+
+def _sets(values: Sequence[Any]) -> Labels:
+    """Multi-label from a list of class names for each example; None and an empty list mean that no label applies."""
+    wrong: dict[int, str] = {}
+    sets: list[set[str]] = []
+    for place, value in enumerate(values):
+        parts = [] if value is None else list(value)
+        if not all(isinstance(part, str) for part in parts):
+            wrong[place] = f"label {value!r} is not a list of class names; 0 and 1 for each class stand in columns of their own"
+            parts = []
+        sets.append({part.strip() for part in parts} - {""})
     names = tuple(sorted(set().union(*sets)))
     column = {name: place for place, name in enumerate(names)}
-    values = np.zeros((len(sets), len(names)), dtype=np.float32)
+    indicators = np.zeros((len(sets), len(names)), dtype=np.float32)
     for row, labels in enumerate(sets):
-        values[row, [column[name] for name in labels]] = 1
-    return Labels(values=values, class_names=names, kind="multilabel", wrong={})
+        indicators[row, [column[name] for name in labels]] = 1
+    return Labels(values=indicators, class_names=names, kind="multilabel", wrong=wrong)
 
 
 def attach(parts: Mapping[str, Examples], labels: Labels) -> tuple[dict[str, Examples], tuple[Unreadable, ...]]:
@@ -98,6 +139,8 @@ def _plain(value: Any) -> Any:
         value = value.item()
     if isinstance(value, bytes):
         value = value.decode("utf-8")
+    if isinstance(value, np.ndarray) and value.ndim == 1:
+        value = value.tolist()
     if value is None or (isinstance(value, float) and np.isnan(value)) or type(value).__name__ in ("NAType", "NaTType"):
         return None
     if isinstance(value, str):

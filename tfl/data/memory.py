@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,9 +13,10 @@ import numpy as np
 from tfl.config import UserError
 from tfl.data.examples import Columns, Records, Unreadable, digest, digests, strings
 from tfl.data.files import EXTENSIONS, image_files
-from tfl.data.given import in_short, missing
+from tfl.data.given import in_short, missing, named_columns, read_texts
 from tfl.data.labels import attach, read_labels
 from tfl.data.table import ColumnConfig
+from tfl.lazy import tf
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +46,15 @@ def from_memory(data: Any, config: Config | None = None, seed: int = 0) -> Recor
     if hasattr(data, "columns") and hasattr(data, "iloc"):
         from tfl.data.frames import Part, frame_records
 
-        frame = data.reset_index(drop=True)
+        frame = named_columns(data.reset_index(drop=True), "the DataFrame")
         return frame_records([Part(name="all", frame=frame, origin="row", folder=Path())], config)
     if not isinstance(data, (tuple, list)) or len(data) != 2:
         kind = type(data).__name__
         raise UserError(f"data: {kind} is not valid; a path, a DataFrame, or a pair (inputs, labels)")
-    inputs, raw = data
+    inputs, raw = (value.numpy() if isinstance(value, tf.Tensor) else value for value in data)
+    for value in (inputs, raw):
+        if isinstance(value, (str, bytes, Mapping)) or not hasattr(value, "__iter__"):
+            raise UserError(f"data: {in_short(value)} is not valid; a pair (inputs, labels), each an array or a list")
     inputs = inputs if isinstance(inputs, np.ndarray) else list(inputs)
     examples, kept, unreadable = _inputs(inputs, config)
     given = raw if hasattr(raw, "ndim") else list(raw)
@@ -125,11 +129,12 @@ def _are_paths(values: Sequence[Any]) -> bool:
 
 
 def _texts(values: list[str], ids: list[str]) -> tuple[Columns, np.ndarray, list[Unreadable]]:
-    kept = np.array([place for place, value in enumerate(values) if value.strip()], dtype=np.int64)
+    texts, wrong = read_texts(values)
+    kept = np.array([place for place in range(len(texts)) if place not in wrong], dtype=np.int64)
     columns = Columns(
         ids=strings(ids[place] for place in kept),
-        inputs={"text": strings(values[place] for place in kept)},
+        inputs={"text": strings(texts[place] for place in kept)},
         labels=None,
-        digests=digests(digest(values[place].encode("utf-8", "surrogatepass")) for place in kept),
+        digests=digests(digest(texts[place].encode()) for place in kept),
     )
-    return columns, kept, [Unreadable(ids[place], "no text") for place, value in enumerate(values) if not value.strip()]
+    return columns, kept, [Unreadable(ids[place], reason) for place, reason in wrong.items()]

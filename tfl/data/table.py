@@ -96,7 +96,8 @@ def parts(config: Config) -> list[Part]:
     found = []
     for name, path in files.items():
         file = Path(path).expanduser()
-        found.append(Part(name=name, frame=read_table(file), origin=file.name, folder=file.parent))
+        typed = file.suffix.lower() not in (".csv", ".tsv")
+        found.append(Part(name=name, frame=read_table(file), origin=file.name, folder=file.parent, typed=typed))
     names = [part.origin for part in found]
     if len(set(names)) < len(names):  # a/calls.csv and b/calls.csv: the ids must differ
         return [dataclasses.replace(part, origin=f"{part.name}/{part.origin}") for part in found]
@@ -104,13 +105,17 @@ def parts(config: Config) -> list[Part]:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """The table in `path`, with the line of each row in the column `LINE`. An empty cell is missing; "NA" is a text."""
+    """The table in `path`, with the line of each row in the column `LINE`. An empty cell is missing; "NA" is a text.
+
+    What a cell holds is what stands there: in .csv and .tsv a text, whatever it looks like ("007" is not 7), else what the
+    file says that it is.
+    """
     kind = path.suffix.lower()
     if kind not in EXTENSIONS:
         raise UserError(f"{path}: not a table that tfl reads; one of {', '.join(EXTENSIONS)}")
     if not path.is_file():
         near = did_you_mean(path.name, [item.name for item in path.parent.iterdir()]) if path.parent.is_dir() else ""
-        raise UserError(f"{path}: no such file{near}")
+        raise UserError(f"{path}: no such file{near}{'' if path.is_absolute() else f'; it is looked for in {Path.cwd()}'}")
     if kind == ".parquet":
         return _read_parquet(path)
     try:
@@ -128,28 +133,26 @@ def _read_delimited(path: Path, delimiter: str) -> pd.DataFrame:
             path,
             sep=delimiter,
             encoding="utf-8-sig",
+            dtype=str,
             keep_default_na=False,  # else texts such as "None" and "NA" would vanish
             na_values=[""],
             skip_blank_lines=False,  # else the lines could not be counted
-            low_memory=False,
         )
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         detail = str(error).strip().removeprefix("Error tokenizing data. C error: ")
-        raise UserError(_other_separator(path, delimiter) or f"{path.name}: not a readable table: {detail}") from error
-    if (not isinstance(frame.index, pd.RangeIndex) or len(frame.columns) == 1) and (why := _other_separator(path, delimiter)):
+        raise UserError(other_separator(path, delimiter) or f"{path.name}: not a readable table: {detail}") from error
+    if (not isinstance(frame.index, pd.RangeIndex) or len(frame.columns) == 1) and (why := other_separator(path, delimiter)):
         raise UserError(why)
     if not isinstance(frame.index, pd.RangeIndex):
         raise UserError(f"{path.name}: rows have more cells than the header; quote cells that contain {delimiter!r}")
-    texts = frame.select_dtypes(include=["object", "string"])
-    breaks = sum(
-        (texts[name].astype(str).str.count("\n").fillna(0).astype(int) for name in texts),
-        start=pd.Series(0, index=frame.index),
-    )
+    breaks = pd.Series(0, index=frame.index)
+    for place in range(frame.shape[1]):
+        breaks += frame.iloc[:, place].str.count("\n").fillna(0).astype(int)
     frame[LINE] = 2 + frame.index + breaks.cumsum().shift(fill_value=0)
     return frame.dropna(how="all", subset=[name for name in frame.columns if name != LINE]).reset_index(drop=True)
 
 
-def _other_separator(path: Path, delimiter: str) -> str | None:
+def other_separator(path: Path, delimiter: str) -> str | None:
     """What is said of a file whose header has no `delimiter` but another usual one, as from a spreadsheet in Europe."""
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         header = file.readline()
@@ -179,7 +182,7 @@ def _read_json_lines(path: Path) -> pd.DataFrame:
             if not isinstance(row, dict):
                 raise UserError(f'{path.name}:{number}: each line must be an object such as {{"text": …, "label": …}}')
             rows.append({**row, LINE: number})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, dtype=object)  # else whole numbers become floats where one is missing
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tfl.config import UserError
-from tfl.data.table import not_utf8
+from tfl.data.table import not_utf8, other_separator
 
 CELL = 1 << 24
 """Characters of a cell of CSV at most; a quote that is never closed makes one longer."""
@@ -42,9 +42,12 @@ def decoded(file: Path, newline: str | None = None) -> Iterator[str]:
         raise UserError(not_utf8(file)) from error
 
 
+def _delimiter(file: Path) -> str:
+    return "\t" if file.suffix.lower() == ".tsv" else ","
+
+
 def _cells(file: Path) -> Iterator[tuple[int, list[str]]]:
     """The line at which each record begins, and its cells; the first is the header."""
-    delimiter = "\t" if file.suffix.lower() == ".tsv" else ","
     ended = False
 
     def lines() -> Iterator[str]:
@@ -54,7 +57,7 @@ def _cells(file: Path) -> Iterator[tuple[int, list[str]]]:
 
     line = 1
     csv.field_size_limit(CELL)
-    reader = csv.reader(lines(), delimiter=delimiter)
+    reader = csv.reader(lines(), delimiter=_delimiter(file))
     try:
         for cells in reader:
             if ended:  # a record is done with its last line; only one that goes on in quotes asks for another
@@ -66,7 +69,8 @@ def _cells(file: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _cell_names(file: Path) -> list[str]:
-    names = next(_cells(file), (1, []))[1]
+    if len(names := next(_cells(file), (1, []))[1]) == 1 and (why := other_separator(file, _delimiter(file))):
+        raise UserError(why)
     if not names:
         raise UserError(f"{file.name}: not a readable table: no columns in the first line")
     return names

@@ -94,7 +94,8 @@ class FeatureBatches(Batches):
 
         def positions(number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             batches = this()
-            assert batches is not None
+            if batches is None:  # what was read ahead when the last batch had been taken
+                raise StopIteration
             own = split(batches._positions(int(number))[skip if number == epoch else 0 :], share)
             sizes = np.array([len(part) for part, _ in own], np.int64)
             flat = np.concatenate([np.empty(0, np.int64), *(part for part, _ in own)])
@@ -171,7 +172,8 @@ class Reader:
 
         def rows(index: np.ndarray) -> list[np.ndarray]:
             reader = this()
-            assert reader is not None
+            if reader is None:  # see `FeatureBatches.onwards`
+                raise StopIteration
             return reader.read(index)
 
         read = tf.numpy_function(rows, [index], [tf.as_dtype(name) for name in self._dtypes], stateful=False)

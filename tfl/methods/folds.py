@@ -60,8 +60,9 @@ def _parts(labels: np.ndarray, groups: np.ndarray | None, folds: int, seed: int,
         raise UserError(
             f"folds: {folds} is more than there are {'examples' if groups is None else 'groups'} ({there}); use fewer folds"
         )
-    if stratify and min(np.bincount(labels)) < folds:
-        raise UserError(f"folds: {folds} is more than the smallest class has examples; use fewer folds")
+    if stratify and (fewest := min(np.bincount(labels))) < folds:
+        advice = "use fewer folds" if fewest > 1 else "add examples to it, or remove it"
+        raise UserError(f"folds: {folds} is more than the smallest class has examples ({fewest}); {advice}")
     if groups is not None:
         kind = model_selection.StratifiedGroupKFold if stratify else model_selection.GroupKFold
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -32,6 +33,10 @@ class Config:
     """Weight of each class's examples in the loss: balanced (inverse to its count), or {class name: weight}."""
 
     def __post_init__(self) -> None:
+        weights = self.class_weight if isinstance(self.class_weight, dict) else {}
+        for name, weight in weights.items():
+            if not 0 < weight < math.inf:
+                raise UserError(f"class_weight.{name}: {weight!r} is not valid; above 0")
         require(
             self,
             {

@@ -72,8 +72,10 @@ def _below(name: str, own: str) -> str:
 
 def _values(column: Any) -> np.ndarray:
     """A column as names of slices; many different numbers become quartiles, what is missing is called so."""
-    if pd.api.types.is_numeric_dtype(column) and column.nunique() > MANY:
-        column = pd.qcut(column, 4, duplicates="drop")
+    there = column.dropna()
+    numbers = pd.to_numeric(there, errors="coerce")  # cells of a .csv file are texts
+    if numbers.notna().all() and numbers.nunique() > MANY:
+        column = pd.qcut(numbers.reindex(column.index), 4, duplicates="drop")
     return np.array(["(missing)" if pd.isna(value) else str(value) for value in column], object)
 
 
