@@ -164,7 +164,7 @@ def test_a_certificate_holds_an_export_to_its_temperature(text_run: Any, tmp_pat
 
 
 def test_a_temperature_is_above_0(text_run: Any, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="temperature: 0.0 is not valid"):
+    with pytest.raises(UserError, match=r"temperature: 0\.0 is not valid"):
         text_run.export(tmp_path / "e", temperature=0.0)
 
 
