@@ -177,6 +177,11 @@ def test_what_trains_is_one_of_several_mappings(trainable: dict[str, Any], said:
     assert not trainable or "\n" not in str(error.value)
 
 
+def test_keys_of_several_sources_do_not_hide_that_none_is_named() -> None:
+    with pytest.raises(UserError, match=r"^data\.source: missing"):
+        config_of({"data": {"path": "x", "text": "t", "image_key": "i"}, "backbone": {"name": "resnet50"}})
+
+
 @pytest.mark.parametrize("weight", [-1, 0, float("inf"), float("nan")])
 def test_a_weight_of_a_class_is_above_0(weight: float) -> None:
     raw = {"data": {"source": "digits"}, "backbone": {"name": "resnet50"}, "task": {"class_weight": {"3": weight}}}

@@ -210,7 +210,7 @@ def _unknown_keys(kind: Any, raw: Any, path: str) -> Iterable[str]:
         if not fields:
             return
         known = [key for key in raw if key in fields]
-        if not any(own.keys() >= set(known) for own in hints):
+        if len(known) > 1 and all(len(own) == 1 for own in hints):  # as {last: N} and {lora: RANK}
             yield f"{path}: {' and '.join(known)} exclude each other; give one of them"
         for key, value in raw.items():
             full = f"{path}.{key}" if path else str(key)

@@ -93,10 +93,15 @@ def test_lists_of_names_are_several_labels(tmp_path: Path) -> None:
     for separator in (None, ","):
         rows = [{"text": f"text {place}", "label": label} for place, label in enumerate(several)]
         (tmp_path / "new.jsonl").write_text("\n".join(map(json.dumps, rows)))
-        splits = load(tmp_path / "new.jsonl", label_separator=separator)
+        splits = load(tmp_path / "new.jsonl", label_separator=separator, kind="multilabel" if separator is None else "auto")
         assert (splits.kind, splits.class_names) == ("multilabel", ("x", "y", "z"))
     found = read_labels([np.array(["x", "y"]), ("x",), None])
     assert found.values.tolist() == [[1, 1], [1, 0], [0, 0]]
+    for mixed in (["x", ["y"]], [1, {"x": 1}]):
+        with pytest.raises(UserError, match=r"label: .* is not valid; one name or number an example, or for every one a list"):
+            read_labels(mixed)
+    with pytest.raises(UserError, match="kind: multilabel needs lists of names"):
+        read_labels(["x", "y"], "multilabel")
     assert "[0, 1] is not a list of class names" in read_labels([["x"], [0, 1]]).wrong[1]
 
 

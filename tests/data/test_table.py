@@ -249,7 +249,6 @@ def test_files_that_are_no_tables(tmp_path):
     "fields",
     [
         {"text": "a", "image": "b"},
-        {"kind": "multilabel"},
         {"label_separator": ""},
         {"label": ("a",), "kind": "regression"},
     ],

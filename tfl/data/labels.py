@@ -52,7 +52,10 @@ def read_labels(raw: Any, kind: AnyKind = "auto", class_names: Sequence[str] | N
     if kind in ("auto", "multilabel") and present and all(isinstance(value, SEVERAL) for value in present):
         return _sets(values)
     if kind == "multilabel":
-        raise UserError("kind: multilabel needs 0/1 labels for each class, or a separator between several in a text")
+        raise UserError("kind: multilabel needs lists of names, texts with a label_separator, or label: a list of 0/1 columns")
+    several = next((value for value in present if isinstance(value, (*SEVERAL, dict))), None)
+    if several is not None:
+        raise UserError(f"label: {several!r} is not valid; one name or number an example, or for every one a list of names")
     if kind == "auto":
         kind = "regression" if class_names is None and _is_quantity(present) else "classification"
     if kind == "regression":

@@ -43,7 +43,8 @@ class ColumnConfig(DataConfig):
     """What stands between several labels in one cell ("red|round"); makes it multi-label."""
     kind: AnyKind = "auto"
     """What the labels are; auto: text, truth values and whole numbers are classes, unless there are more than
-    50 distinct numbers; those, and numbers with a fraction, are a regression."""
+    50 distinct numbers; those, and numbers with a fraction, are a regression. Lists of names (JSONL, Parquet) are
+    multi-label."""
     split: str | None = None
     """Column that says train, validation or test."""
     group: str | None = None
@@ -60,8 +61,6 @@ class ColumnConfig(DataConfig):
             "kind": (not several or self.kind in ("auto", "multilabel"), "several labels are multilabel"),
         }
         require(self, checks)
-        if self.kind == "multilabel" and not several:
-            raise UserError("kind: multilabel needs label: a list of 0/1 columns, or a label_separator")
 
 
 @dataclass(frozen=True, kw_only=True)
