@@ -10,9 +10,10 @@ import keras
 import numpy as np
 import pytest
 
-from tfl.config import dump, override, read, validate
+from tfl.config import dump, override, read
 from tfl.jobs import config_of
 from tfl.methods import METHODS
+from tfl.validate import validate
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / "configs").rglob("*.yaml"))

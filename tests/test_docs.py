@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tfl.config import override, validate
+from tfl.config import override
 from tfl.parser import whole
 from tfl.phases import Phase
+from tfl.validate import validate
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -1,8 +1,7 @@
-"""Configuration: frozen dataclasses, read from YAML with dotted overrides, validated once, at the edge.
+"""Configuration: mappings, read from YAML with dotted overrides, that become frozen dataclasses once, at the edge.
 
-A config is a mapping. `load` reads it from a file, applies overrides such as `phases.1.learning_rate=3e-6`, and `validate`
-turns it into the dataclass of its method; every mistake in it becomes one line that names the key. `dump` writes a
-config so that `load` gives it back.
+`read` reads one from a file and applies overrides such as `phases.1.learning_rate=3e-6`; `tfl.validate` turns it into the
+dataclass of its method. `dump` writes a config so that `read` and `validate` give it back.
 """
 
 from __future__ import annotations
@@ -12,11 +11,9 @@ import dataclasses
 import difflib
 import os
 import re
-import types
-import typing
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 
 class UserError(ValueError):
@@ -147,136 +144,6 @@ def _yaml_loader() -> Any:
         list("-+0123456789."),
     )
     return Loader
-
-
-# --- validating --------------------------------------------------------------------------------------------------------
-
-
-def validate(kind: Any, raw: Mapping[str, Any]) -> Any:
-    """`raw` as an instance of the dataclass (or annotated union) `kind`; a `UserError` names every wrong key, a line each."""
-    import pydantic
-
-    if unknown := list(_unknown_keys(kind, raw, "")):
-        raise UserError("\n".join(unknown))
-    try:
-        return pydantic.TypeAdapter(kind).validate_python(raw)
-    except pydantic.ValidationError as error:
-        raise UserError("\n".join(_explain_all(error.errors(), raw))) from error
-
-
-def _explain_all(details: Sequence[Any], raw: Mapping[str, Any]) -> list[str]:
-    """One line a key; where a value fits none of several types, the line says what they are."""
-    by_key: dict[str, list[Any]] = {}
-    for detail in details:
-        by_key.setdefault(".".join(_key(detail, raw)), []).append(detail)
-    is_exact = lambda detail: isinstance((detail.get("ctx") or {}).get("error"), UserError)  # noqa: E731
-    exact_by_key = {key: list(filter(is_exact, own)) for key, own in by_key.items()}
-    given = {key.rpartition(".")[0] for key, own in by_key.items() if any(detail["type"] != "missing" for detail in own)}
-    lines = []
-    for key, own in by_key.items():
-        exact = exact_by_key[key]
-        if not exact and any(other.startswith(f"{key}.") for other in by_key):
-            continue  # a union: what is wrong deeper down says more
-        if any(exact_by_key[other] and key.startswith(f"{other}.") for other in by_key):
-            continue  # a union: another member fitted, but for its own check
-        lacking = all(detail["type"] == "missing" and len(detail["loc"]) > len(_key(detail, raw)) for detail in own)
-        if lacking and key.rpartition(".")[0] in given:
-            continue  # a union: another member has the key that was given
-        kinds = [_kind(detail) for detail in own]
-        if len(own) > 1 and not exact and all(kinds):
-            lines.append(f"{key}: {own[0]['input']!r} is not valid; it takes {' or '.join(dict.fromkeys(kinds))}")
-        else:
-            lines += [_explain(detail, raw) for detail in exact or own[:1]]
-    return lines
-
-
-def _kind(detail: Any) -> str:
-    """What a type that was tried would have taken, in words; "" where there are no words for it."""
-    words = {"string_type": "a word", "none_required": "null", "tuple_type": "a list", "dict_type": "a mapping"}
-    if detail["type"] == "dataclass_type":
-        return f"a mapping for {detail['ctx']['class_name']}"
-    if detail["type"] == "literal_error":
-        return str(detail["ctx"]["expected"]).replace("'", "")
-    return words.get(detail["type"], "")
-
-
-def _unknown_keys(kind: Any, raw: Any, path: str) -> Iterable[str]:
-    """One line for each key of `raw` that no dataclass of `kind` has."""
-    if isinstance(raw, Mapping):
-        options = _dataclasses(kind)
-        tagged = [option for option in options if _tag_matches(option, raw)]
-        hints = [typing.get_type_hints(option) for option in tagged or options]
-        fields = {name: hint for own in hints for name, hint in own.items()}
-        if not fields:
-            return
-        known = [key for key in raw if key in fields]
-        if len(known) > 1 and all(len(own) == 1 for own in hints):  # as {last: N} and {lora: RANK}
-            yield f"{path}: {' and '.join(known)} exclude each other; give one of them"
-        for key, value in raw.items():
-            full = f"{path}.{key}" if path else str(key)
-            if key in fields:
-                yield from _unknown_keys(fields[key], value, full)
-            else:
-                near = nearest(key, fields)
-                hint = f"did you mean {path}.{near}?" if path else f"did you mean {near}?"
-                yield f"{full}: unknown key; {hint if near is not None else 'valid keys: ' + ', '.join(sorted(fields))}"
-    elif isinstance(raw, Sequence) and not isinstance(raw, str):
-        items = [argument for argument in typing.get_args(kind) if argument is not Ellipsis]
-        for place, value in enumerate(raw):
-            for item in items:
-                yield from _unknown_keys(item, value, f"{path}.{place}")
-
-
-def _dataclasses(kind: Any) -> list[Any]:
-    """The dataclasses that `kind` allows: itself, or the members of a union or of an `Annotated` one."""
-    if dataclasses.is_dataclass(kind):
-        return [kind]
-    if typing.get_origin(kind) in (typing.Union, types.UnionType, typing.Annotated):
-        return [found for argument in typing.get_args(kind) for found in _dataclasses(argument)]
-    return []
-
-
-def _tag_matches(option: Any, raw: Mapping[str, Any]) -> bool:
-    """Whether a field of `option` that can hold only one word (`source: Literal["tfds"]`) holds that word in `raw`."""
-    for name, hint in typing.get_type_hints(option).items():
-        if typing.get_origin(hint) is Literal and len(typing.get_args(hint)) == 1 and name in raw:
-            return bool(raw[name] == typing.get_args(hint)[0])
-    return False
-
-
-def _key(detail: Any, raw: Mapping[str, Any]) -> list[str]:
-    """The parts of the key that an error of pydantic's is about."""
-    path: list[str] = []
-    node: Any = raw
-    for part in detail["loc"]:  # pydantic also puts the names of union members here, which are not the user's words
-        inside = range(len(node)) if isinstance(node, (list, tuple)) else node if isinstance(node, Mapping) else ()
-        if part in inside:
-            node = node[part]
-        elif detail["type"] != "missing" or part != detail["loc"][-1]:
-            continue
-        path.append(str(part))
-    return path
-
-
-def _explain(detail: Any, raw: Mapping[str, Any]) -> str:
-    """One line for one of pydantic's errors, with the key as the user wrote it."""
-    path = _key(detail, raw)
-    key = ".".join(path)
-    cause = (detail.get("ctx") or {}).get("error")
-    if isinstance(cause, UserError):
-        return ".".join([*path, str(cause)]) if path else str(cause)
-    if detail["type"] == "missing":
-        return f"{key}: missing; it has no default"
-    if detail["type"] in ("literal_error", "union_tag_invalid"):
-        expected = (detail["ctx"].get("expected") or detail["ctx"].get("expected_tags", "")).replace("'", "")
-        value = detail["ctx"].get("tag", detail["input"])
-        tag = str(detail["ctx"].get("discriminator", "")).strip("'")
-        choices = expected.replace(" or ", ", ").split(", ")
-        full = ".".join([*path, tag] if tag else path)
-        return f"{full}: {value!r} is not valid; one of {expected}{did_you_mean(value, choices)}"
-    if detail["type"] == "union_tag_not_found":
-        return f"{key}.{str(detail['ctx']['discriminator']).strip(chr(39))}: missing; it says which kind of {key} this is"
-    return f"{key}: {detail['input']!r} is not valid; {detail['msg'][0].lower()}{detail['msg'][1:]}"
 
 
 # --- writing -----------------------------------------------------------------------------------------------------------

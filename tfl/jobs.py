@@ -15,6 +15,7 @@ from typing import Any
 
 from tfl import config as configs
 from tfl.config import UserError, did_you_mean
+from tfl.validate import validate
 
 METHOD_NAMES = ("finetune",)
 CONFIG_SUFFIXES = (".yaml", ".yml")
@@ -70,7 +71,7 @@ def config_of(raw: Mapping[str, Any]) -> Any:
     from tfl.methods import METHODS
 
     _check_shape(METHODS[name].Config, raw)
-    config = configs.validate(METHODS[name].Config, raw)
+    config = validate(METHODS[name].Config, raw)
     from tfl.backbones import check
 
     check(config.backbone)

@@ -15,8 +15,9 @@ import yaml
 
 import tfl.data as data
 from tests.data.make import write_folder, write_shards, write_tfds
-from tfl.config import UserError, dump, validate
+from tfl.config import UserError, dump
 from tfl.data import SOURCES, Splits
+from tfl.validate import validate
 
 WORDS = ["good", "bad"]
 

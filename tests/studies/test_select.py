@@ -25,6 +25,7 @@ from tfl.studies.candidates import DEFAULTS, candidates, defaults, label
 from tfl.studies.frozen import Cost
 from tfl.studies.ranking import Candidate, Ranking, Scores, Weighed, ranked
 from tfl.studies.told_ranking import sentences
+from tfl.validate import validate
 
 # --- who is named -----------------------------------------------------------------------------------------------------
 
@@ -166,7 +167,7 @@ def test_a_selection_never_reads_the_test_split_and_puts_the_blind_one_last(
     monkeypatch.setattr(Session, "batches", batches)
     words = ["select", str(photos), "--backbones", "mobilenet_v2,mobilenet_v2@none", "--depths", "1"]
     assert main([*words, "--out", str(tmp_path / "s")]) == 0
-    splits = data.load(tfl.config.validate(data.folder.Config, guess(str(photos))), 0)
+    splits = data.load(validate(data.folder.Config, guess(str(photos))), 0)
     assert seen == {*splits.train.ids, *splits.validation.ids}
     assert not seen & {*splits.test.ids}
     shown = capsys.readouterr().out

@@ -20,7 +20,8 @@ from tfl.backbones.kerashub import Text, complete_keras_hub
 from tfl.backbones.sources import SCHEMES
 from tfl.backbones.text import TextPreprocess
 from tfl.backbones.weights import FILES, WeightsReport
-from tfl.config import UserError, did_you_mean, plain, validate
+from tfl.config import UserError, did_you_mean, plain
+from tfl.validate import validate
 
 CONV = r"^(conv\d)_"
 BLOCK = r"^(block\d+)_"

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from tfl.config import UserError, did_you_mean, validate
+from tfl.config import UserError, did_you_mean
 from tfl.data.config import DataConfig
 from tfl.data.examples import Columns, Examples, Kind, Modality, Records, Stream, Unreadable
 from tfl.data.guess import guess
 from tfl.data.splits import check_records
 from tfl.lazy import tf
+from tfl.validate import validate
 
 
 def label_name(config: DataConfig) -> str:

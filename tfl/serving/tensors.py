@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfl import backbones, data
-from tfl.config import UserError, validate
+from tfl.config import UserError
 from tfl.data import kept
 from tfl.data.examples import Columns, Examples, digest, digests, strings
 from tfl.data.pipeline import prepare
+from tfl.validate import validate
 
 if TYPE_CHECKING:
     from tfl.run import Run

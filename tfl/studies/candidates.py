@@ -9,7 +9,8 @@ from typing import Any
 
 from tfl import backbones
 from tfl.backbones.config import Config
-from tfl.config import UserError, plain, validate
+from tfl.config import UserError, plain
+from tfl.validate import validate
 
 DEFAULTS = {
     "image": ("mobilenet_v2", "efficientnet_v2_b0", "densenet121", "resnet50", "convnext_tiny"),

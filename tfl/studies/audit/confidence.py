@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tfl import data, evaluate
-from tfl.config import UserError, validate
+from tfl.config import UserError
 from tfl.data.examples import Examples
 from tfl.data.files import EXTENSIONS as IMAGES
 from tfl.data.given_files import GivenFiles
@@ -22,6 +22,7 @@ from tfl.studies.audit import intervals
 from tfl.studies.audit.finding import Finding, Section, graded
 from tfl.studies.audit.intervals import shown
 from tfl.studies.audit.subject import Subject, need, taken
+from tfl.validate import validate
 
 COVERAGES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5)
 SURE = 0.9

@@ -8,7 +8,6 @@ import numpy as np
 
 from tfl import backbones
 from tfl.backbones.config import Config as BackboneConfig
-from tfl.config import validate
 from tfl.cut import cut
 from tfl.data.examples import Examples
 from tfl.data.pipeline import prepare
@@ -18,6 +17,7 @@ from tfl.lazy import keras, tf
 from tfl.models import features_of
 from tfl.predict import Forward
 from tfl.studies.audit.subject import Subject
+from tfl.validate import validate
 
 NAME = "features"
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfl import data
-from tfl.config import UserError, did_you_mean, validate
+from tfl.config import UserError, did_you_mean
 from tfl.data.columns import columns_of
 from tfl.lazy import pd
 from tfl.studies.audit import intervals
@@ -16,6 +16,7 @@ from tfl.studies.audit.finding import Finding, Section
 from tfl.studies.audit.intervals import shown
 from tfl.studies.audit.subject import Subject, measure
 from tfl.studies.paired import holm
+from tfl.validate import validate
 
 LEAST = 5
 """Examples that a slice must have for the gap; the others are listed alone."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tfl import data
-from tfl.config import UserError, validate
+from tfl.config import UserError
 from tfl.data import image as images
 from tfl.data import kept
 from tfl.data.batches import stream_seed
@@ -21,6 +21,7 @@ from tfl.data.splits import Splits
 from tfl.lazy import pd, tf
 from tfl.run import EXAMPLES, PREDICTIONS, Run
 from tfl.tasks import Task
+from tfl.validate import validate
 
 LIMIT = 128
 """Examples, at most, that are predicted again and again."""
