@@ -156,6 +156,17 @@ def dump(config: Any) -> str:
     return yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)
 
 
+def flat(value: Any, key: str = "") -> dict[str, Any]:
+    """The values of mappings and lists in `value` by their dotted keys (`phases.0.epochs`); empty ones are values."""
+    if isinstance(value, Mapping) and value:
+        items: Iterable[tuple[Any, Any]] = value.items()
+    elif isinstance(value, (list, tuple)) and value:
+        items = enumerate(value)
+    else:
+        return {key: value}
+    return {name: leaf for part, inner in items for name, leaf in flat(inner, f"{key}.{part}" if key else str(part)).items()}
+
+
 def plain(value: Any) -> Any:
     """Dataclasses as dicts and tuples as lists, all the way down: what YAML and JSON can hold."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

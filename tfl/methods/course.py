@@ -9,7 +9,7 @@ from typing import Any
 
 from tfl import checkpoint
 from tfl.checkpoint import Checkpoints, Recorder, State, assign
-from tfl.config import UserError, plain, read
+from tfl.config import UserError, flat, plain, read
 from tfl.distribute import Workers
 from tfl.models import statistics
 from tfl.report import PhaseReport, phase_report
@@ -150,23 +150,13 @@ class Part:
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, str]:
     """Keys, dotted, of which two configs have different values, with a line for each."""
-    old, new = _flat(before), _flat(after)
+    old, new = flat(before), flat(after)
     missing = "not there"
     return {
         key: f"{key}: {old.get(key, missing)} there, {new.get(key, missing)} now"
         for key in [*old, *(key for key in new if key not in old)]
         if old.get(key, missing) != new.get(key, missing)
     }
-
-
-def _flat(value: Any, key: str = "") -> dict[str, Any]:
-    if isinstance(value, Mapping) and value:
-        items = value.items()
-    elif isinstance(value, list) and value:
-        items = enumerate(value)  # type: ignore[assignment]
-    else:
-        return {key: value}
-    return {name: leaf for part, inner in items for name, leaf in _flat(inner, f"{key}.{part}" if key else str(part)).items()}
 
 
 def _may_change(key: str, done: int | None) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tfl.bootstrap import with_intervals
-from tfl.config import UserError
+from tfl.config import UserError, flat
 from tfl.reporting import figures
 from tfl.reporting.evidence import Evidence
 from tfl.reporting.section import Answer, Section, Table
@@ -157,19 +157,10 @@ def difference(first: Evidence, other: Evidence) -> Difference | None:
 
 def differing(configs: Sequence[Any]) -> dict[str, list[str]]:
     """The keys, dotted, whose values are not the same in all `configs`, and the values."""
-    flat = [dict(_flat("", config)) for config in configs]
-    keys = list(dict.fromkeys(key for one in flat for key in one))
-    values = {key: [one.get(key, MISSING) for one in flat] for key in keys}
-    return {key: found for key, found in values.items() if len(set(found)) > 1}
-
-
-def _flat(key: str, value: Any) -> Any:
-    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else None
-    if not entries:
-        yield key, "null" if value is None else str(value)
-        return
-    for name, one in entries:
-        yield from _flat(f"{key}.{name}" if key else str(name), one)
+    found = [{key: "null" if value is None else str(value) for key, value in flat(config).items()} for config in configs]
+    keys = list(dict.fromkeys(key for one in found for key in one))
+    values = {key: [one.get(key, MISSING) for one in found] for key in keys}
+    return {key: own for key, own in values.items() if len(set(own)) > 1}
 
 
 def _from_scratch(run: Evidence) -> bool:
