@@ -173,6 +173,15 @@ def test_the_command(run: Any, table: Path, tmp_path: Path, capsys: pytest.Captu
     assert ".csv, .jsonl, .parquet" in capsys.readouterr().err
 
 
+def test_a_folder_is_read_without_what_is_hidden(photos: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(photos / "dark", tmp_path / "new")
+    for name in (".Trash/a.png", "__MACOSX/b.png", "._00.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(folder / "00.png", folder / name)
+    given = GivenFiles([str(folder)], "image", False, {}).whole()
+    assert given.ids == [str(path) for path in sorted(folder.glob("[!._]*.png"))]
+
+
 def test_texts_by_standard_input(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     def says(typed: str, *words: str) -> int:
         capsys.readouterr()

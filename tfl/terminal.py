@@ -173,6 +173,9 @@ def warned(report: Report) -> Iterator[str]:
     duplicates = [f"{one} ({split}) = {other} ({of})" for one, split, other, of in report.data.get("duplicates", ())]
     if duplicates:
         yield f"the same example in two splits, {len(duplicates):,} in all: {_some(duplicates)}"
+    parted = [f"{group} ({split} and {of})" for group, split, of in report.data.get("parted_groups", ())]
+    if parted:
+        yield f"the same group in two splits, {len(parted):,} in all: {_some(parted)}"
     differing = [f"{one} = {other}" for one, other in report.data.get("contradictions", ())]
     if differing:
         yield f"the same content with different labels, {len(differing):,} in all: {_some(differing)}"

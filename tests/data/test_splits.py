@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tests.data.test_examples import make_stream
+from tfl import data
 from tfl.config import UserError
 from tfl.data.config import DataConfig
 from tfl.data.examples import Columns, Records, Unreadable, digest, digests, strings
@@ -249,3 +251,35 @@ def test_what_cannot_be_trained_on_is_said(bad, message):
 def test_impossible_settings_are_refused(fields):
     with pytest.raises(UserError, match=next(iter(fields))):
         config(**fields)
+
+
+def test_groups_that_the_data_itself_parts_are_reported(tmp_path):
+    folds = ("train", "train", "val", "test", "train")
+    rows = [
+        {"text": f"text {number}", "label": "ab"[number % 2], "who": f"p{number % 12}", "fold": folds[number % 5]}
+        for number in range(96)
+    ]
+    rows += [{"text": f"own {number}", "label": "ab"[number % 2], "who": f"q{number}", "fold": "train"} for number in range(9)]
+    pd.DataFrame(rows).to_csv(tmp_path / "new.csv", index=False)
+    table = {"path": str(tmp_path / "new.csv"), "group": "who"}
+    splits = data.load(data.table.Config(**table, split="fold"))
+    assert {group for group, *_ in splits.parted} == {f"p{number}" for number in range(12)}
+    warning = (
+        "  warning: 12 groups stand in two splits, the first p0 (train and validation); the test result is too good by them"
+    )
+    assert warning in list(told_of_data(splits))
+    assert describe_data(splits)["parted_groups"] == [list(found) for found in splits.parted]
+    assert data.load(data.table.Config(**table)).parted == ()
+
+
+def test_labels_of_which_every_example_has_one_are_asked_about():
+    labels = np.eye(3, dtype=np.int64)[np.arange(30) % 3]
+    texts = [f"text {number}" for number in range(30)]
+    for given, warned in ((labels, True), (np.maximum(labels, labels[::-1]), False)):
+        splits = split(data.from_memory((texts, given)), DataConfig(source="memory"))
+        assert any("if they are classes, give one value an example" in line for line in told_of_data(splits)) == warned
+
+
+def test_a_class_alone_is_named_before_anything_is_cut():
+    with pytest.raises(UserError, match="only one class: 'only'"):
+        split(data.from_memory((["one", "two"], ["only", "only"])), DataConfig(source="memory"))

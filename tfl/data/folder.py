@@ -46,7 +46,7 @@ def read(config: Config, seed: int = 0) -> Records:
     unreadable: list[Unreadable] = []
     left_out: dict[str, Counter[str]] = {name: Counter() for name in classes}
     for name, folder in found.items():
-        files = {label: list(_files(folder / label)) for label in classes}
+        files = {label: list(files_below(folder / label)) for label in classes}
         splits[name], bad = _read_split(files, folder, root)
         unreadable += bad
         for label, paths in files.items():
@@ -127,7 +127,7 @@ def _read_split(files: dict[str, list[Path]], folder: Path, root: Path) -> tuple
     return dataclasses.replace(columns, labels=np.array(labels, dtype=np.int64)), bad
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def files_below(folder: Path) -> Iterator[Path]:
     """All files below `folder`, in the same order on every machine, without hidden ones."""
     for parent, folders, files in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not _hidden(name))
@@ -136,7 +136,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def why_nothing(root: Path) -> str:
     """Why no example was found in `root`."""
-    kinds = Counter(path.suffix.lower() for path in _files(root))
+    kinds = Counter(path.suffix.lower() for path in files_below(root))
     readable = ", ".join(item[1:] for item in EXTENSIONS)
     unsupported = [f"{count} {kind}" for kind, count in kinds.most_common() if kind in UNSUPPORTED]
     if unsupported and not any(kind in EXTENSIONS for kind in kinds):

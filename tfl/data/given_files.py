@@ -141,10 +141,11 @@ class GivenFiles:
 
 def _images(file: str) -> list[str]:
     from tfl.data.files import EXTENSIONS as ENDINGS
+    from tfl.data.folder import files_below
 
     path = Path(file)
     if path.is_dir():
-        inside = sorted(str(item) for item in path.rglob("*") if item.suffix.lower() in ENDINGS)
+        inside = sorted(str(item) for item in files_below(path) if item.suffix.lower() in ENDINGS)
         if not inside:
             raise UserError(f"{file}: no images in this folder; they end in {', '.join(ENDINGS)}")
         return inside

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -74,6 +75,13 @@ class Splits:
         return {name: dict(zip(self.class_names, map(int, values), strict=True)) for name, values in counts.items()}
 
     @cached_property
+    def parted(self) -> tuple[tuple[str, str, str], ...]:
+        """(group, split, split) of groups that the data itself puts into two splits; what tfl cuts keeps them together."""
+        names = {name: set(map(str, groups)) for name, groups in (self.groups or {}).items()}
+        pairs = itertools.combinations([name for name in PARTS if name in names], 2)
+        return tuple((group, one, other) for one, other in pairs for group in sorted(names[one] & names[other]))
+
+    @cached_property
     def contradictions(self) -> tuple[tuple[str, str], ...]:
         """(id, id) of an example and of one with the same content and the label that this content has most often, where
         the first has another; () where the kind is not classification."""
@@ -109,6 +117,9 @@ def split(records: Records, config: DataConfig, seed: int = 0) -> Splits:
     the training examples where a test split exists. Raises `UserError` for data that cannot be trained on.
     """
     check_records(records, config)
+    if records.kind == "classification" and len(records.class_names) < 2:
+        names = ", ".join(repr(name) for name in records.class_names)
+        raise UserError(f"only one class: {names}; a classification needs at least two")
     parts, groups = cut_all(records, config, seed)
     if config.max_train is not None and config.max_train < len(parts["train"]):
         chosen = by_class(parts["train"], strata_of(parts["train"], records.kind), config.max_train, seed, spare=False)
@@ -164,9 +175,6 @@ def _check_splits(splits: Splits, config: DataConfig) -> None:
         if splits.train.labels is not None and np.ptp(splits.train.labels) == 0:
             raise UserError(f"every training label is {splits.train.labels[0]:g}; there is nothing to learn")
         return
-    if splits.kind == "classification" and len(splits.class_names) < 2:
-        names = ", ".join(repr(name) for name in splits.class_names)
-        raise UserError(f"only one class: {names}; a classification needs at least two")
     counts = splits.class_counts["train"]
     empty = [name for name, count in counts.items() if count == 0]
     if empty:

@@ -154,8 +154,10 @@ def _scan(
             if isinstance(chunk, tf.errors.OpError):
                 lost += max(1, file.stat().st_size - good_bytes)
                 share = 1 - good_bytes / max(1, file.stat().st_size)
-                where = f"{file.name}:{len(ids) - first}"
-                breaks.append(Unreadable(where, f"corrupt or cut off from here on: {share:.0%} of the shard lost"))
+                reason = f"corrupt from here on: {share:.0%} of the shard lost"
+                if "truncated" in str(chunk):
+                    reason = "cut off within a record; how much of the shard is missing is not known: fetch or write it again"
+                breaks.append(Unreadable(f"{file.name}:{len(ids) - first}", reason))
                 break
             good_bytes += sum(len(record) + 16 for record in chunk)  # length, two checksums
             start = len(ids)

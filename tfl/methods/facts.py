@@ -33,6 +33,7 @@ def describe_data(splits: Splits) -> dict[str, Any]:
         "unreadable": [{"id": bad.id, "reason": bad.reason} for bad in splits.unreadable],
         "left_out": summed(splits.left_out),
         "duplicates": [list(pair) for pair in splits.duplicates],
+        "parted_groups": [list(found) for found in splits.parted],
         "contradictions": [list(pair) for pair in splits.contradictions],
     }
 
@@ -52,6 +53,7 @@ def told_of_data(splits: Splits) -> Iterator[str]:
         yield f"  left out: {listed_suffixes(splits.left_out)}; convert them to JPEG or PNG"
     yield from _missing(splits)
     yield from _copies(splits)
+    yield from _parted(splits)
     files = [path for part in splits.parts.values() if isinstance(part, Columns) for path in part.inputs.get("path", ())]
     if turned := orientation.turned(files):
         yield (
@@ -74,6 +76,11 @@ def _predicted(splits: Splits) -> Iterator[str]:
         none = int(np.sum(~values.any(axis=1)))
         bare = f"; {none} examples have none" if none else ""
         yield f"  several labels an example: {values.sum(axis=1).mean():.1f} of {values.shape[1]} on average{bare}"
+        if values.shape[1] > 1 and bool(np.all(values.sum(axis=1) == 1)):
+            yield (
+                f"  warning: every example has exactly one of the {values.shape[1]} labels; if they are classes, give one "
+                "value an example, such as np.argmax(labels, axis=1)"
+            )
 
 
 def _missing(splits: Splits) -> Iterator[str]:
@@ -118,8 +125,20 @@ def _alike(splits: Splits) -> list[tuple[str, str, str, str]]:
     return [pair for pair in splits.duplicates if label.get((pair[1], pair[0])) == label.get((pair[3], pair[2]))]
 
 
-def _counted(count: int, one: str, several: str) -> str:
-    return f"1 example {one}" if count == 1 else f"{count} examples {several}"
+def _parted(splits: Splits) -> Iterator[str]:
+    """A warning of groups that the data itself puts into two splits."""
+    if splits.parted:
+        group, one, other = splits.parted[0]
+        names = {name for name, *_ in splits.parted}
+        tested = {name for name, *where in splits.parted if "test" in where}
+        share = "them" if tested == names else f"{len(tested)} of them"
+        stand = _counted(len(names), "stands", "stand", "group")
+        good = f"; the test result is too good by {share}" if tested else ""
+        yield f"  warning: {stand} in two splits, the first {group} ({one} and {other}){good}"
+
+
+def _counted(count: int, one: str, several: str, what: str = "example") -> str:
+    return f"1 {what} {one}" if count == 1 else f"{count} {what}s {several}"
 
 
 def report_of(phase: Phase, backbone: Any, model: Any, fit: Fit, *, moved: Moved, extracted: Extracted) -> PhaseReport:
