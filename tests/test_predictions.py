@@ -199,6 +199,8 @@ def test_texts_by_standard_input(run: Any, tmp_path: Path, monkeypatch: pytest.M
     assert "nothing came in by standard input; a text a line" in capsys.readouterr().err
     assert says("", "sales rose") == 2
     assert "sales rose: no such file; a text itself comes by standard input" in capsys.readouterr().err
+    assert says("", str(tmp_path / "my new.csv")) == 2
+    assert "standard input: echo" not in capsys.readouterr().err
 
 
 def test_nothing_is_overwritten(run: Any, table: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,9 +6,6 @@ import argparse
 import contextlib
 import dataclasses
 import os
-import shutil
-import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -192,6 +189,10 @@ def with_standard_input(files: Sequence[str]) -> Iterator[list[str]]:
 
     Raises `UserError` where nothing came in.
     """
+    import shutil
+    import sys
+    import tempfile
+
     if "-" not in files:
         yield list(files)
         return
@@ -210,10 +211,12 @@ def inputs_of_files(run: Any, files: Sequence[str], columns: Mapping[str, str | 
     `columns`: the columns `text`, `text_pair` and `image` of tables, where they are not the run's own.
     """
     from tfl.data.given_files import GivenFiles
+    from tfl.data.table import EXTENSIONS
 
-    text = next((file for file in files if " " in file.strip() and not Path(file).exists()), None)
-    if text is not None and run.facts.modality == "text":
-        raise UserError(f"{text}: no such file; a text itself comes by standard input: echo '…' | tfl predict RUN -")
+    gone = [file for file in files if " " in file.strip() and not Path(file).exists()]
+    texts = [file for file in gone if Path(file).suffix.lower() not in (*EXTENSIONS, ".txt")]
+    if texts and run.facts.modality == "text":
+        raise UserError(f"{texts[0]}: no such file; a text itself comes by standard input: echo '…' | tfl predict RUN -")
     own = {name: columns.get(name) or column for name, column in run.columns.items()}
     return GivenFiles(files, run.facts.modality, run.facts.pairs, own)
 

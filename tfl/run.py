@@ -141,7 +141,7 @@ class Run:
 
         loss = portable.MAX_LOSS if max_loss is None else max_loss
         targets.check(format, quantize, loss)
-        is_positive = isinstance(temperature, (int, float)) and temperature > 0
+        is_positive = isinstance(temperature, (int, float, np.floating)) and temperature > 0
         if temperature is not None and (not is_positive or self._task()[1].kind != "classification"):
             raise UserError(f"temperature: {temperature!r} is not valid; above 0, and of a run that predicts one class")
         if format == targets.SAVEDMODEL:

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tfl import data
 from tfl.config import UserError
+from tfl.data.given import of_frame
 from tfl.data.given_files import GivenFiles
 from tfl.data.labels import of_cells, read_labels
 
@@ -135,8 +136,13 @@ def test_columns_of_a_frame_are_called_as_texts() -> None:
     frame = pd.DataFrame({0: [f"text {number}" for number in range(40)], 1: ["a", "b"] * 20})
     records = data.from_memory(frame, data.memory.Config(text="0", label="1"))
     assert records.class_names == ("a", "b")
-    with pytest.raises(UserError, match="two columns are called '0'; rename one"):
-        data.from_memory(frame.set_axis(["0", 0], axis=1), data.memory.Config(text="0", label="0"))
+    twice = frame.assign(more=1, again=2).set_axis([0, 1, "more", "more"], axis=1)
+    assert data.from_memory(twice, data.memory.Config(text="0", label="1")).class_names == ("a", "b"), "which nobody asks for"
+    with pytest.raises(UserError, match="two columns are called 'more'; rename one"):
+        data.from_memory(twice, data.memory.Config(text="0", label="more"))
+    with pytest.raises(UserError, match="two columns are called 'more'; rename one"):
+        of_frame(twice, "text", False, {"text": "more"})
+    assert len(of_frame(twice, "text", False, {"text": "0"}).ids) == 40
 
 
 def test_tensors_are_arrays() -> None:

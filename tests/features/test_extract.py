@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests import tiny
 from tfl import models
@@ -21,7 +22,7 @@ from tfl.cut import cut
 from tfl.data.augment import Augment
 from tfl.data.batches import in_batches
 from tfl.features import fill, frontier, job, shard
-from tfl.features.batches import FeatureBatches
+from tfl.features.batches import FeatureBatches, Reader
 from tfl.features.config import Features
 from tfl.features.extract import Extracted, Extractor, Request
 from tfl.tasks.classification import Classification
@@ -95,9 +96,7 @@ def test_labels_shares_and_ids_come_along(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("in_memory", [0, 1 << 20])
-def test_stored_rows_are_let_go_with_their_batches(
-    in_memory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_stored_rows_are_let_go_with_their_batches(in_memory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job, "IN_MEMORY", in_memory)
     part, _ = extracted(tmp_path)
     iterator = iter(part.streams["train"].onwards())
@@ -108,7 +107,21 @@ def test_stored_rows_are_let_go_with_their_batches(
     del iterator
     gc.collect()
     assert there() is None, "TensorFlow keeps it for good"
-    assert "Traceback" not in capfd.readouterr().err, "what was read ahead says nothing"
+
+
+def test_what_reads_ahead_of_rows_that_are_gone_ends_in_silence(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    part, _ = extracted(tmp_path)
+    stream = part.streams["train"]
+    reader = Reader(stream.views[0], stream.lengths, stream.dtypes)
+    there = weakref.ref(reader)
+    read = tf.function(lambda index: there().tensors(index), [tf.TensorSpec([None], tf.int64)], autograph=False)
+    concrete = read.get_concrete_function()
+    assert all(len(rows) == 2 for rows in concrete(tf.constant([0, 1], tf.int64)).values())
+    del reader
+    gc.collect()
+    with pytest.raises(tf.errors.OutOfRangeError):
+        concrete(tf.constant([0, 1], tf.int64))
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_views_are_the_epochs_of_training_in_turn(tmp_path: Path) -> None:

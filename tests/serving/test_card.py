@@ -14,5 +14,6 @@ def test_it_counts_what_spoils_the_result() -> None:
     lines = of_model(report(), facts, "insects").splitlines()
     assert "| test | 153 | ants 70, bees 83 |" in lines
     assert "1 examples stand in two splits, 1 of them in the test split." in lines
+    assert "1 groups stand in two splits." in lines
     assert "1 examples have another's content and a different label." in lines
     assert "Left out: 15 .webp." in lines

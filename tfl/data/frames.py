@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from tfl.config import UserError, did_you_mean
+from tfl.data.cells import read_texts
 from tfl.data.examples import Columns, Modality, Records, Unreadable, digest, digests, strings
 from tfl.data.files import image_files
-from tfl.data.given import read_texts
 from tfl.data.labels import Labels, indicator_labels, of_cells, read_labels, separated_labels
 from tfl.data.splits import NAMES, held_out
 from tfl.data.table import LINE, SEPARATORS, ColumnConfig
@@ -84,6 +84,8 @@ def _names(frame: pd.DataFrame) -> list[str]:
 def _require(part: Part, name: str | None) -> None:
     """Raises a `UserError` that lists the columns where `name` is not one of them."""
     names = _names(part.frame)
+    if name is not None and names.count(name) > 1:
+        raise UserError(f"{part.origin}: two columns are called {name!r}; rename one")
     if name is None or name in names:
         return
     hint = did_you_mean(name, names)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tfl.config import UserError, did_you_mean
+from tfl.data.cells import in_short, missing, read_texts
 from tfl.data.examples import Columns, Modality, digest, digests, strings
 from tfl.lazy import pd
 
@@ -131,35 +132,6 @@ def _valid(modality: Modality, pairs: bool) -> str:
     return 'this run reads single texts: give a list of strings, ["one text"], or a DataFrame'
 
 
-def missing(value: Any) -> bool:
-    """Whether a cell holds nothing."""
-    return value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value)
-
-
-SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-def read_texts(values: Sequence[Any], column: str | None = None) -> tuple[list[str], dict[int, str]]:
-    """`values`, those of a `column`, as texts, and why some are none; those are "".
-
-    None are what is missing or blank, lists and mappings, and half a character of UTF-16, as a text that was cut may end.
-    """
-    none = "no text" if column is None else f"no text in column {column!r}"
-    texts: list[str] = []
-    wrong: dict[int, str] = {}
-    for place, value in enumerate(values):
-        text = "" if missing(value) else str(value)
-        reason = "" if text.strip() else none
-        if isinstance(value, (list, tuple, dict, set, np.ndarray)):
-            reason = f"{none}: {in_short(value)}"
-        elif not text.isascii() and (half := SURROGATE.search(text)):
-            reason = f"{none}: half a character (\\u{ord(half[0]):x}) at position {half.start()}"
-        if reason:
-            wrong[place] = reason
-        texts.append("" if reason else text)
-    return texts, wrong
-
-
 def of_texts(ids: list[str], texts: Mapping[str, Sequence[Any]], names: Mapping[str, str], *, show: bool) -> Given:
     """Texts (`text`, and `text_pair` for pairs) with `ids`; `names` says what a column is called in an error."""
     values: dict[str, list[str]] = {}
@@ -183,12 +155,6 @@ def _of_texts(inputs: Any, pairs: bool) -> Given:
         return of_texts(ids, {"text": rows}, {}, show=False)
     both = [(None, None) if missing(row) else tuple(row) for row in rows]
     return of_texts(ids, {"text": [one for one, _ in both], "text_pair": [other for _, other in both]}, {}, show=False)
-
-
-def in_short(value: Any) -> str:
-    """`value` as an error shows it."""
-    text = repr(value)
-    return f"{type(value).__name__} {text if len(text) <= 60 else text[:59] + '…'}"
 
 
 def of_paths(ids: list[str], paths: Sequence[Any], shown: Mapping[str, list[Any]] | None = None) -> Given:
@@ -243,7 +209,7 @@ def of_frame(
 
     Columns that `columns` does not name are found by their usual names. Raises `UserError` where one is not there.
     """
-    frame = named_columns(frame, origin)
+    frame = named_columns(frame)
     names = columns_of(list(frame.columns), modality, pairs, columns, origin)
     values = {key: frame[name].tolist() for key, name in names.items()}
     if modality == "image":
@@ -251,13 +217,9 @@ def of_frame(
     return of_texts([str(place) for place in range(len(frame))], values, names, show=False)
 
 
-def named_columns(frame: pd.DataFrame, origin: str) -> pd.DataFrame:
-    """`frame`, its columns named by texts: 0 is "0". Raises `UserError` where two have one name."""
-    names = [str(name) for name in frame.columns]
-    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
-    if twice is not None:
-        raise UserError(f"{origin}: two columns are called {twice!r}; rename one")
-    return frame.set_axis(names, axis=1)
+def named_columns(frame: pd.DataFrame) -> pd.DataFrame:
+    """`frame`, its columns named by texts: 0 is "0"."""
+    return frame.set_axis([str(name) for name in frame.columns], axis=1)
 
 
 def columns_of(
@@ -282,6 +244,8 @@ def columns_of(
 def _column(there: list[str], name: str | None, usual: Sequence[str], reads: str, what: str, origin: str) -> str:
     listed = ", ".join(there[:20]) + (f" and {len(there) - 20} more" if len(there) > 20 else "")
     if name is not None:
+        if there.count(name) > 1:
+            raise UserError(f"{origin}: two columns are called {name!r}; rename one")
         if name in there:
             return name
         raise UserError(

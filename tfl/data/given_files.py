@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tfl.config import UserError, did_you_mean
+from tfl.data.cells import missing
 from tfl.data.examples import Modality
-from tfl.data.given import Given, columns_of, joined, missing, of_paths, of_texts
+from tfl.data.given import Given, columns_of, joined, of_paths, of_texts
 from tfl.data.table import EXTENSIONS
 from tfl.data.table_rows import decoded, names_of, rows_of
 

@@ -11,9 +11,10 @@ from typing import Any, Literal
 import numpy as np
 
 from tfl.config import UserError
+from tfl.data.cells import in_short, missing, read_texts
 from tfl.data.examples import Columns, Records, Unreadable, digest, digests, strings
 from tfl.data.files import EXTENSIONS, image_files
-from tfl.data.given import in_short, missing, named_columns, read_texts
+from tfl.data.given import named_columns
 from tfl.data.labels import attach, read_labels
 from tfl.data.table import ColumnConfig
 from tfl.lazy import tf
@@ -46,7 +47,7 @@ def from_memory(data: Any, config: Config | None = None, seed: int = 0) -> Recor
     if hasattr(data, "columns") and hasattr(data, "iloc"):
         from tfl.data.frames import Part, frame_records
 
-        frame = named_columns(data.reset_index(drop=True), "the DataFrame")
+        frame = named_columns(data.reset_index(drop=True))
         return frame_records([Part(name="all", frame=frame, origin="row", folder=Path())], config)
     if not isinstance(data, (tuple, list)) or len(data) != 2:
         kind = type(data).__name__

@@ -97,6 +97,8 @@ def _data(report: Report) -> list[str]:
         tested = sum(pair[3] == "test" for pair in pairs)
         where = f", {tested} of them in the test split." if tested else "."
         lines += ["", f"{len(pairs)} examples stand in two splits{where}"]
+    if parted := data.get("parted_groups"):
+        lines += ["", f"{len({group for group, *_ in parted})} groups stand in two splits."]
     if pairs := data.get("contradictions"):
         lines += ["", f"{len(pairs)} examples have another's content and a different label."]
     if left_out := data.get("left_out"):
