@@ -39,27 +39,37 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
 
 
 class Adam(keras.optimizers.Adam):
-    """Adam (Kingma and Ba 2015, arXiv:1412.6980), and with `weight_decay` AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101).
+    """Adam (Kingma and Ba 2015, arXiv:1412.6980), and with `decay` AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101).
 
-    The step is one operation, that of TensorFlow. Keras makes a dozen of it, each of which reads and writes arrays of the size
-    of the variable. Values agree but for rounding.
+    The step is one operation, that of TensorFlow, and one more for the decay, which biases and norms are spared. Keras makes
+    a dozen of them, each of which reads and writes arrays of the size of the variable. Values agree but for rounding.
     """
+
+    def __init__(self, learning_rate: Any, decay: float = 0.0) -> None:
+        super().__init__(learning_rate)
+        self.decay = decay
+
+    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+        """Updates the variables; what is the same for all of them is computed once."""
+        step = tf.cast(self.iterations + 1, tf.float32)
+        self._powers = tf.pow(self.beta_1, step), tf.pow(self.beta_2, step)
+        super().apply(grads, trainable_variables)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Updates `variable`, a `tf.Variable`, and its moments; what Keras calls."""
         kind = variable.dtype
         number = self._get_variable_index(variable)
-        step = tf.cast(self.iterations + 1, kind)
-        first, second = tf.constant(self.beta_1, kind), tf.constant(self.beta_2, kind)
+        if self.decay and len(variable.shape) > 1:
+            variable.assign(variable * tf.cast(1 - learning_rate * self.decay, kind))
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=self._momentums[number].value.handle,
             v=self._velocities[number].value.handle,
-            beta1_power=tf.pow(first, step),
-            beta2_power=tf.pow(second, step),
+            beta1_power=tf.cast(self._powers[0], kind),
+            beta2_power=tf.cast(self._powers[1], kind),
             lr=tf.cast(learning_rate, kind),
-            beta1=first,
-            beta2=second,
+            beta1=tf.constant(self.beta_1, kind),
+            beta2=tf.constant(self.beta_2, kind),
             epsilon=tf.constant(self.epsilon, kind),
             grad=tf.cast(gradient, kind),
         )
@@ -77,7 +87,7 @@ def optimizer(phase: Phase, group: Group, steps: int) -> Any:
     elif phase.optimizer == "lion":
         made = kinds.Lion(rate, weight_decay=phase.weight_decay)
     else:
-        made = Adam(rate, weight_decay=phase.weight_decay if phase.optimizer == "adamw" else None)
+        made = Adam(rate, decay=phase.weight_decay if phase.optimizer == "adamw" else 0.0)
     if made.weight_decay is not None:
         made.exclude_from_weight_decay(var_list=[v for v in group.variables if len(v.shape) <= 1])
     if keras.config.dtype_policy().compute_dtype == "float16":

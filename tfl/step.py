@@ -16,6 +16,9 @@ from tfl.phases import Phase
 
 NO_LIMIT = 1e30
 """A norm that no gradient reaches."""
+SHORT = 16
+"""Steps of a call from which on only every eighth is timed: looking at the clock takes a good part of such a step."""
+EVERY = 8
 
 
 class Objective(Protocol):
@@ -31,9 +34,16 @@ class Objective(Protocol):
         """
 
 
-def _now() -> Any:
-    """Seconds, float64, when this runs in a graph; TensorFlow's own operation is forbidden in deterministic runs."""
-    return tf.ensure_shape(tf.numpy_function(time.perf_counter, [], tf.float64), [])
+def _now(wanted: Any) -> Any:
+    """Seconds, float64, when this runs in a graph, or 0 where `wanted` is false.
+
+    TensorFlow's own operation is forbidden in deterministic runs.
+    """
+    return tf.cond(
+        wanted,
+        lambda: tf.ensure_shape(tf.numpy_function(time.perf_counter, [], tf.float64), []),
+        lambda: tf.constant(0.0, tf.float64),
+    )
 
 
 class Stepper:
@@ -69,20 +79,22 @@ class Stepper:
         """Trains on `count` global batches of `iterators`, one of each stream a step.
 
         For each step, `[count]`: its loss, how many examples (and tokens) it had, and the seconds that it waited for its
-        batches. Which steps share a call changes nothing.
+        batches; of a long call, a sample of the steps stands for all in this. Which steps share a call changes nothing else.
         """
         return {name: values.numpy() for name, values in self._function(iterators, tf.constant(count)).items()}
 
     def _steps(self, iterators: Mapping[str, Any], count: Any) -> dict[str, Any]:
         names = ("loss", "examples", "waiting", *(["tokens"] if self._counts_tokens(iterators) else []))
         found = {name: tf.TensorArray(tf.float32, count) for name in names}
+        every = tf.where(count < SHORT, 1, EVERY)
 
         def step(number: Any, found: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-            start = _now()
+            timed = tf.equal(number % every, every - 1)
+            start = _now(timed)
             with tf.control_dependencies([start]):
                 batches = {name: next(iterator) for name, iterator in iterators.items()}
             with tf.control_dependencies(tf.nest.flatten(batches, expand_composites=True)):
-                waiting = tf.cast(_now() - start, tf.float32)
+                waiting = tf.cast(_now(timed) - start, tf.float32) * tf.cast(every, tf.float32)
             parts = self.strategy.run(self._replica, args=(batches,))
             sums = {name: self.strategy.reduce("SUM", part, axis=None) for name, part in parts.items()}
             values = {**sums, "waiting": waiting}
