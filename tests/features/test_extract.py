@@ -22,7 +22,7 @@ from tfl.cut import cut
 from tfl.data.augment import Augment
 from tfl.data.batches import in_batches
 from tfl.features import fill, frontier, job, shard
-from tfl.features.batches import FeatureBatches, Reader
+from tfl.features.batches import StoredBatches
 from tfl.features.config import Features
 from tfl.features.extract import Extracted, Extractor, Request
 from tfl.tasks.classification import Classification
@@ -70,10 +70,14 @@ def values_of(part: Extracted, name: str = "train", epoch: int = 0) -> dict[int,
     return found
 
 
+@pytest.mark.parametrize("in_memory", [0, 1 << 20])
 @pytest.mark.parametrize(("trainable", "stored"), [("head", "block3"), ("block3", "block2"), ("block2", "block1")])
-def test_what_is_stored_is_what_would_be_computed(trainable: str, stored: str, tmp_path: Path) -> None:
+def test_what_is_stored_is_what_would_be_computed(
+    trainable: str, stored: str, in_memory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "IN_MEMORY", in_memory)
     part, whole = extracted(tmp_path, trainable)
-    assert isinstance(part.streams["train"], FeatureBatches)
+    assert isinstance(part.streams["train"], StoredBatches)
     assert part.streams["train"].epoch(0).options().autotune.enabled is False, "it would end late"
     assert part.facts["stored"] == stored
     assert part.facts["computed"] == 40, "those of the validation split are among them"
@@ -109,10 +113,13 @@ def test_stored_rows_are_let_go_with_their_batches(in_memory: int, tmp_path: Pat
     assert there() is None, "TensorFlow keeps it for good"
 
 
-def test_what_reads_ahead_of_rows_that_are_gone_ends_in_silence(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_reads_ahead_of_rows_that_are_gone_ends_in_silence(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "IN_MEMORY", 0)
     part, _ = extracted(tmp_path)
-    stream = part.streams["train"]
-    reader = Reader(stream.views[0], stream.lengths, stream.dtypes)
+    reader = part.streams["train"].readers[0]
+    del part
     there = weakref.ref(reader)
     read = tf.function(lambda index: there().tensors(index), [tf.TensorSpec([None], tf.int64)], autograph=False)
     concrete = read.get_concrete_function()
@@ -124,7 +131,9 @@ def test_what_reads_ahead_of_rows_that_are_gone_ends_in_silence(tmp_path: Path, 
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_views_are_the_epochs_of_training_in_turn(tmp_path: Path) -> None:
+@pytest.mark.parametrize("in_memory", [0, 1 << 20])
+def test_views_are_the_epochs_of_training_in_turn(in_memory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job, "IN_MEMORY", in_memory)
     augment = Augment(crop=0.5)
     part, whole = extracted(tmp_path, augment=augment, views=2, view_seed=7)
     assert part.facts["computed"] == 40 * 2 + 9, "two of each training example, and the validation split as it is"
@@ -219,7 +228,7 @@ def test_mixed_precision_is_stored_as_it_is(policy: str, tmp_path: Path) -> None
         keras.config.set_dtype_policy(policy)
         part, _ = extracted(tmp_path, "block3")
         batch = next(iter(part.streams["train"].epoch(0)))
-        assert batch["frozen_0"].dtype.name == policy.removeprefix("mixed_")
+        assert {tensor.dtype.name for tensor in part.cut.to_frontier(batch)} == {policy.removeprefix("mixed_")}
     finally:
         keras.config.set_dtype_policy(before)
 

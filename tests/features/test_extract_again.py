@@ -80,9 +80,10 @@ def test_one_changed_image_is_computed_alone(tmp_path: Path) -> None:
     assert part.facts["computed"] == 1
 
 
-def test_shards_that_do_not_agree_are_not_read(tmp_path: Path) -> None:
+def test_shards_that_do_not_agree_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job, "IN_MEMORY", 0)
     part, _ = extracted(tmp_path, "block3")
-    view = part.streams["train"].views[0]
+    view = part.streams["train"].readers[0].view
     other = np.array([b"f" * 32], "S32")
     with view.entry.filling(lambda: None):
         view.entry.write(other, {"frozen_0": np.zeros((1, 4, 4, 8), np.float16)}, None)

@@ -23,9 +23,6 @@ from tfl.share import Share, split
 
 OPEN_FILES = 512
 """Shards that a process holds open: those of 100,000 rows, and half of the files that systems let a process open."""
-IN_MEMORY = 64 << 20
-"""Bytes of the rows of a split up to which they are held in memory: a batch of pooled features is quicker to gather there
-than to read by a call of Python for each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,39 +39,21 @@ class View:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class FeatureBatches(Batches):
-    """Batches of the stored tensors `frozen_0`, `frozen_1`, …; epoch e has the view number e of each example.
-
-    Tensors of texts are padded with zeros to the longest of the batch. (What stands behind the end of a text shapes
-    nothing: attention and pooling leave it out.)
-    """
+class StoredBatches(Batches):
+    """Batches of stored rows. One data set goes on through all epochs; making it takes longer than many steps."""
 
     examples: Columns
     """Ids and labels alone."""
-    views: tuple[View, ...]
-    lengths: np.ndarray | None = None
-    """Tokens of each example, [N], where the stored tensors have an axis of tokens."""
-    max_tokens: int | None = None
-    dtypes: tuple[str, ...] = ()
-    """In which the model takes the stored tensors."""
-    in_memory: int = IN_MEMORY
-    """Bytes that the rows of a view may have to be held in memory."""
+    views: int = 1
+    """Epoch e has the view number e of each example."""
 
     def __len__(self) -> int:
         """Batches an epoch."""
         return len(self._positions(0))
 
-    def padding(self) -> float | None:
-        """The share of an epoch's tokens that are padding, 0 to 1; None where nothing has an axis of tokens."""
-        if self.lengths is None:
-            return None
-        batches = self._positions(0)
-        tokens = sum(len(batch) * int(self.lengths[batch].max()) for batch in batches)
-        return 1 - sum(int(self.lengths[batch].sum()) for batch in batches) / max(tokens, 1)
-
     @property
     def lasts(self) -> bool:
-        """True: `onwards` does not end, so that one data set serves all epochs; making one takes longer than many steps."""
+        """True: `onwards` does not end."""
         return True
 
     def epoch(self, epoch: int = 0, skip: int = 0, share: Share | None = None) -> tf.data.Dataset:
@@ -90,60 +69,96 @@ class FeatureBatches(Batches):
 
     def onwards(self, epoch: int = 0, skip: int = 0, share: Share | None = None) -> tf.data.Dataset:
         """The batches from number `skip` of an epoch on, and those of the epochs after it."""
-        this = weakref.ref(self)  # TensorFlow keeps what it calls back as long as the process lives; the data set keeps this
+        this = weakref.ref(self)  # TensorFlow keeps what it calls back as long as the process lives
 
-        def positions(number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        def columns(number: int) -> list[np.ndarray]:
             batches = this()
             if batches is None:  # what was read ahead when the last batch had been taken
                 raise StopIteration
             own = split(batches._positions(int(number))[skip if number == epoch else 0 :], share)
             sizes = np.array([len(part) for part, _ in own], np.int64)
-            flat = np.concatenate([np.empty(0, np.int64), *(part for part, _ in own)])
-            return flat, sizes, np.float32(1) / np.array([len(batch) for _, batch in own], np.float32)
+            index = np.concatenate([np.empty(0, np.int64), *(part for part, _ in own)])
+            found = batches._columns(index, int(number) % batches.views)
+            weight = np.float32(1) / np.array([len(batch) for _, batch in own], np.float32)
+            return [sizes, *found.values(), np.repeat(weight, sizes)]
 
         def batches(number: Any) -> tf.data.Dataset:
-            flat, sizes, weight = tf.numpy_function(positions, [number], [tf.int64, tf.int64, tf.float32], stateful=False)
-            flat, sizes = tf.ensure_shape(flat, [None]), tf.ensure_shape(sizes, [None])
-            index = tf.RaggedTensor.from_row_lengths(flat, sizes, validate=False)
-            view = tf.fill(tf.shape(sizes), tf.cast(number % len(self.views), tf.int32))
-            return tf.data.Dataset.from_tensor_slices((view, index, tf.ensure_shape(weight, [None])))
+            like = self._columns(np.empty(0, np.int64), 0) | {"share": np.empty(0, np.float32)}  # the data set keeps `self`
+            types = [tf.int64, *(tf.as_dtype(column.dtype) for column in like.values())]
+            sizes, *flat = tf.numpy_function(columns, [number], types, stateful=False)
+            sizes = tf.ensure_shape(sizes, [None])
+            rows = [tf.ensure_shape(one, [None, *column.shape[1:]]) for one, column in zip(flat, like.values(), strict=True)]
+            parts = [tf.RaggedTensor.from_row_lengths(one, sizes, validate=False) for one in rows]
+            return tf.data.Dataset.from_tensor_slices(dict(zip(like, parts, strict=True)))
 
         plain = tf.autograph.experimental.do_not_convert  # quicker to trace
-        data = tf.data.Dataset.counter(epoch).flat_map(plain(batches)).map(plain(self._read), num_parallel_calls=2)
+        data = self._completed(tf.data.Dataset.counter(epoch).flat_map(plain(batches)))
         return steady(data).prefetch(AHEAD)
 
-    def _read(self, view: Any, index: Any, weight: Any) -> dict[str, Any]:
-        """The batch of the examples at `index` as they are in a view."""
-        readers = [functools.partial(read, index, weight) for read in self._readers]
-        found: dict[str, Any] = readers[0]() if len(readers) == 1 else tf.switch_case(view, readers)
-        return found
-
-    @cached_property
-    def _readers(self) -> list[Any]:
-        """For each view, the function from positions to a batch; traced once, not in every epoch."""
+    def _columns(self, index: np.ndarray, view: int) -> dict[str, np.ndarray]:
+        """What batches hold of the examples at `index` without reading."""
         labels = self.examples.labels
+        return {"index": index} if labels is None else {"index": index, "label": labels[index]}
 
-        def reader(view: View) -> Any:
-            lengths = self.lengths
-            longest = int(lengths.max()) if self.static and lengths is not None else None
-            rows = Reader(view, lengths, self.dtypes, longest, self.in_memory)
-
-            def batch(index: Any, weight: Any) -> dict[str, Any]:
-                values = {**rows.tensors(index), "index": index, "share": tf.fill([tf.shape(index)[0]], weight)}
-                return values if labels is None else {**values, "label": tf.gather(labels, index)}
-
-            return tf.function(batch, [tf.TensorSpec([None], tf.int64), tf.TensorSpec([], tf.float32)], autograph=False)
-
-        return [reader(view) for view in self.views]
+    def _completed(self, data: tf.data.Dataset) -> tf.data.Dataset:
+        """`data`, a data set of batches of `_columns`, with what is to be read."""
+        return data
 
     def _positions(self, epoch: int) -> list[np.ndarray]:
-        seed = stream_seed(self.seed, epoch) if self.training else None
-        common: dict[str, Any] = {"seed": seed, "replicas": self._least}
+        """The places of the examples of each batch."""
+        return in_batches(len(self.examples), self.batch_size, seed=self._order(epoch), replicas=self._least)
+
+    def _order(self, epoch: int) -> int | None:
+        return stream_seed(self.seed, epoch) if self.training else None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FeatureBatches(StoredBatches):
+    """Batches of the stored tensors `frozen_0`, `frozen_1`, …, read from disk.
+
+    Tensors of texts are padded with zeros to the longest of the batch. (What stands behind the end of a text shapes
+    nothing: attention and pooling leave it out.)
+    """
+
+    readers: tuple[Reader, ...]
+    """Of each view."""
+    lengths: np.ndarray | None = None
+    """Tokens of each example, [N], where the stored tensors have an axis of tokens."""
+    max_tokens: int | None = None
+
+    def padding(self) -> float | None:
+        """The share of an epoch's tokens that are padding, 0 to 1; None where nothing has an axis of tokens."""
+        if self.lengths is None:
+            return None
+        batches = self._positions(0)
+        tokens = sum(len(batch) * int(self.lengths[batch].max()) for batch in batches)
+        return 1 - sum(int(self.lengths[batch].sum()) for batch in batches) / max(tokens, 1)
+
+    def _columns(self, index: np.ndarray, view: int) -> dict[str, np.ndarray]:
+        return {**super()._columns(index, view), "view": np.full(len(index), view, np.int32)}
+
+    def _completed(self, data: tf.data.Dataset) -> tf.data.Dataset:
+        return data.map(tf.autograph.experimental.do_not_convert(self._read), num_parallel_calls=2)
+
+    def _read(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """`batch` with the rows of its examples as they are in its view."""
+        readers = [functools.partial(reader, batch["index"]) for reader in self._functions]
+        rows = readers[0]() if len(readers) == 1 else tf.switch_case(batch["view"][0], readers)
+        return {name: tensor for name, tensor in {**rows, **batch}.items() if name != "view"}
+
+    @cached_property
+    def _functions(self) -> list[Any]:
+        """What reads each view; traced once, not in every epoch."""
+        specification = [tf.TensorSpec([None], tf.int64)]
+        return [tf.function(reader.tensors, specification, autograph=False) for reader in self.readers]
+
+    def _positions(self, epoch: int) -> list[np.ndarray]:
         lengths = self.lengths
-        if lengths is not None:
-            lengths = np.full_like(lengths, lengths.max(initial=0)) if self.static else lengths
-            return batches_by_length(lengths, self.batch_size, max_tokens=self.max_tokens, **common)
-        return in_batches(len(self.examples), self.batch_size, **common)
+        if lengths is None:
+            return super()._positions(epoch)
+        lengths = np.full_like(lengths, lengths.max(initial=0)) if self.static else lengths
+        common: dict[str, Any] = {"seed": self._order(epoch), "replicas": self._least}
+        return batches_by_length(lengths, self.batch_size, max_tokens=self.max_tokens, **common)
 
 
 class Reader:
@@ -155,10 +170,9 @@ class Reader:
         lengths: np.ndarray | None,
         dtypes: Sequence[str],
         length: int | None = None,
-        in_memory: int = 0,
     ) -> None:
-        """`length`: that all texts are padded to; None: the longest of each batch. `in_memory`: see `FeatureBatches`."""
-        self._view, self._lengths, self._dtypes, self._length, self._in_memory = view, lengths, dtypes, length, in_memory
+        """`length`: that all texts are padded to; None: the longest of each batch. `dtypes`: in which the model takes them."""
+        self.view, self._lengths, self._dtypes, self._length = view, lengths, dtypes, length
         used = [view.shards[number] for number in np.unique(view.place.shard)]
         if len({part.form for part in used}) > 1:
             raise OSError(f"the shards in {view.entry.folder} do not agree; `tfl cache clear {view.entry.folder.name}`")
@@ -166,13 +180,11 @@ class Reader:
 
     def tensors(self, index: Any) -> dict[str, Any]:
         """`{name: [n, …]}` for `index`, [n] int64 positions; as an operation of a data set."""
-        if self._held is not None:
-            return {name: tf.gather(values, index) for name, values in self._held.items()}
-        this = weakref.ref(self)  # as in `FeatureBatches.onwards`
+        this = weakref.ref(self)  # as in `StoredBatches.onwards`
 
         def rows(index: np.ndarray) -> list[np.ndarray]:
             reader = this()
-            if reader is None:  # see `FeatureBatches.onwards`
+            if reader is None:  # see `StoredBatches.onwards`
                 raise StopIteration
             return reader.read(index)
 
@@ -182,20 +194,18 @@ class Reader:
             result[name] = tf.ensure_shape(tensor, [None, *([self._length] if column.ragged else []), *column.row])
         return result
 
-    @cached_property
-    def _held(self) -> dict[str, Any] | None:
-        """All rows, where they have no axis of tokens and are not too many; None otherwise."""
-        count = len(self._view.place.shard)
-        columns = self._columns.values()
-        if any(column.ragged for column in columns) or count * sum(column.step for column in columns) > self._in_memory:
+    @property
+    def row_bytes(self) -> int | None:
+        """Bytes of a row in memory; None where rows have an axis of tokens."""
+        if any(column.ragged for column in self._columns.values()):
             return None
-        with tf.init_scope(), tf.device("CPU:0"):
-            return dict(zip(self._columns, map(tf.constant, self.read(np.arange(count))), strict=True))
+        sizes = (np.prod(column.row, dtype=int) for column in self._columns.values())
+        return int(sum(size * numpy_dtype(dtype).itemsize for size, dtype in zip(sizes, self._dtypes, strict=True)))
 
     def read(self, index: np.ndarray) -> list[np.ndarray]:
         """The rows at `index` of each column, in the order of the columns' names."""
-        shards, rows = self._view.place.shard[index].tolist(), self._view.place.row[index].tolist()
-        parts = self._view.shards
+        shards, rows = self.view.place.shard[index].tolist(), self.view.place.row[index].tolist()
+        parts = self.view.shards
         longest = self._length or (int(self._lengths[index].max()) if self._lengths is not None else 0)
         found = []
         for (name, column), dtype in zip(self._columns.items(), self._dtypes, strict=True):

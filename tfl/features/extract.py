@@ -159,13 +159,13 @@ class Extractor:
         )
 
     def _done(self, job: Job, filled: Sequence[Filled]) -> Extracted:
-        streams, facts = job.result(filled)
+        cut, streams, facts = job.result(filled)
         if facts["computed"]:
             self.say(
                 f"features: up to {facts['stored']}, {facts['computed']} computed by {facts['engine']} in "
                 f"{facts['seconds']:.1f} s, {facts['read']} read, {size(facts['bytes'])} more on disk"
             )
-        return Extracted(cut=job.frontier.rest, streams=streams, facts=facts)
+        return Extracted(cut=cut, streams=streams, facts=facts)
 
     def _rows_of(self, batches: Batches) -> Rows:
         """The rows of `batches`; the same object for the same examples, decoded in the same way: ids are found once."""

@@ -9,17 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from tfl.cut import Part
+from tfl.cut import Cut, Part
 from tfl.data.batches import Batches
 from tfl.data.examples import Columns
 from tfl.distribute import Workers, alone
 from tfl.features import engine as engines
 from tfl.features import key
-from tfl.features.batches import IN_MEMORY, FeatureBatches, Reader, View
+from tfl.features.batches import FeatureBatches, Reader, View
 from tfl.features.config import Features
 from tfl.features.engine import Engine
 from tfl.features.fill import Filled, fill
 from tfl.features.frontier import Frontier
+from tfl.features.held import HeldBatches, hold
 from tfl.features.rows import Rows
 from tfl.features.store import Entry, Store
 
@@ -28,6 +29,8 @@ Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 
 MANY = 1000
 """Rows from which on OpenVINO pays: converting a model takes seconds."""
+IN_MEMORY = 64 << 20
+"""Bytes of all rows of an extraction up to which they are held in memory."""
 
 
 class _Unfit(Exception):
@@ -194,9 +197,9 @@ class Job:
             raise _Unfit(self.engine)
         return made
 
-    def result(self, filled: Sequence[Filled] = ()) -> tuple[dict[str, Batches], dict[str, Any]]:
-        """The streams, read from the entries, and what a report says of them."""
-        streams: dict[str, Batches] = {name: self._stream(name, rows) for name, rows in self.rows.items()}
+    def result(self, filled: Sequence[Filled] = ()) -> tuple[Cut, dict[str, Batches], dict[str, Any]]:
+        """The cut that takes the streams, which are read from the entries, and what a report says of them."""
+        readers = {name: self._readers(name, rows) for name, rows in self.rows.items()}
         computed = sum(one.computed for one in filled)
         facts = {
             "stored": self.frontier.name,
@@ -207,28 +210,50 @@ class Job:
             "bytes": sum(one.bytes for one in filled),
             "seconds": sum(one.seconds for one in filled),
         }
-        return streams, facts
+        if self._can_be_held(readers):
+            counts = {name: [(reader, len(self.rows[name].ids)) for reader in own] for name, own in readers.items()}
+            cut, starts = hold(self.frontier.rest, counts)
+            return cut, {name: HeldBatches(starts=starts[name], **self._common(name)) for name in self.rows}, facts
+        streams: dict[str, Batches] = {}
+        for name, rows in self.rows.items():
+            streams[name] = FeatureBatches(
+                readers=readers[name],
+                lengths=rows.lengths if any(self.frontier.ragged) else None,
+                max_tokens=getattr(self.streams[name], "max_tokens", None),
+                **self._common(name),
+            )
+        return self.frontier.rest, streams, facts
 
-    def _stream(self, name: str, rows: Rows) -> FeatureBatches:
-        batches = self.streams[name]
-        views = []
+    def _can_be_held(self, readers: Mapping[str, Sequence[Reader]]) -> bool:
+        """Whether rows are kept in memory: they are few, read more than once, and a TPU has no part in it."""
+        if self.once or any(batches.static for batches in self.streams.values()):
+            return False
+        sizes = [(reader.row_bytes, len(self.rows[name].ids)) for name, own in readers.items() for reader in own]
+        return all(size is not None for size, _ in sizes) and sum((size or 0) * count for size, count in sizes) <= IN_MEMORY
+
+    def _readers(self, name: str, rows: Rows) -> tuple[Reader, ...]:
+        """What reads each view of a stream."""
+        lengths = rows.lengths if any(self.frontier.ragged) else None
+        longest = int(lengths.max()) if lengths is not None and self.streams[name].static else None
+        found = []
         for view in self.views[name]:
             entry = self.entry(rows, view)
             place = entry.find(rows.ids)
             if (place.shard < 0).any():
                 raise OSError("features that were just written are not there; something else clears the store")
-            views.append(View(entry, place))
+            found.append(Reader(View(entry, place), lengths, self.frontier.dtypes, longest))
+        return tuple(found)
+
+    def _common(self, name: str) -> dict[str, Any]:
+        """What batches of a stream have, wherever its rows are."""
+        batches = self.streams[name]
         examples = batches.examples
-        return FeatureBatches(
-            examples=Columns(ids=examples.ids, inputs={}, labels=examples.labels, digests=examples.digests),
-            batch_size=batches.batch_size,
-            training=batches.training,
-            seed=batches.seed,
-            replicas=batches.replicas,
-            static=batches.static,
-            views=tuple(views),
-            lengths=rows.lengths if any(self.frontier.ragged) else None,
-            max_tokens=getattr(batches, "max_tokens", None),
-            dtypes=self.frontier.dtypes,
-            in_memory=0 if self.once else IN_MEMORY,
-        )
+        return {
+            "examples": Columns(ids=examples.ids, inputs={}, labels=examples.labels, digests=examples.digests),
+            "views": len(self.views[name]),
+            "batch_size": batches.batch_size,
+            "training": batches.training,
+            "seed": batches.seed,
+            "replicas": batches.replicas,
+            "static": batches.static,
+        }
