@@ -88,6 +88,13 @@ def test_no_labels_no_label(make):
     assert "label" not in dataclasses.replace(make(), labels=None).dataset().element_spec
 
 
+def test_what_an_example_is_can_be_known_without_a_dataset(make):
+    assert make().element_spec == make().dataset().element_spec
+    unlabelled = dataclasses.replace(make(), labels=None)
+    assert unlabelled.element_spec == unlabelled.dataset().element_spec
+
+
+
 def test_nothing_taken_is_an_empty_dataset(make):
     assert order(make().take(np.array([], dtype=np.int64)).dataset()) == []
 
@@ -130,6 +137,7 @@ def test_ragged_columns_can_be_taken():
 
 def test_shapes_are_static_where_they_are_the_same_for_all():
     spec = make_tensors().dataset().element_spec
+    assert make_tensors().element_spec == spec
     assert spec["image"].shape == (4, 6, 3)
     assert spec["image"].dtype == tf.uint8
     assert spec["token_ids"].shape.as_list() == [None]

@@ -234,7 +234,7 @@ def prepare(
         "static": static,
     }
     if modality == "text" and not preprocess.pad_values:
-        if "text_pair" in examples.dataset().element_spec:
+        if "text_pair" in examples.element_spec:
             raise UserError("text_pair: this backbone reads one text; for pairs take one that is given tokens (minilm, bert)")
         return StringBatches(examples=examples, **common)
     if modality == "text":

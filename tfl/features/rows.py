@@ -92,7 +92,7 @@ class Rows:
             return {"tokens": TOKENS, "step": STEP, "limit": batches.limit}
         if not isinstance(batches, ImageBatches):
             return {"rows": ROWS}
-        spec = batches.examples.dataset().element_spec.get("image")
+        spec = batches.examples.element_spec.get("image")
         array = spec is not None and spec.dtype != tf.string
         return {
             "rows": ROWS,
