@@ -23,6 +23,8 @@ from tfl.share import Share, split
 
 OPEN_FILES = 512
 """Shards that a process holds open: those of 100,000 rows, and half of the files that systems let a process open."""
+NO_END = 1 << 62
+"""More epochs than there are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,11 +90,12 @@ class StoredBatches(Batches):
             sizes, *flat = tf.numpy_function(columns, [number], types, stateful=False)
             sizes = tf.ensure_shape(sizes, [None])
             rows = [tf.ensure_shape(one, [None, *column.shape[1:]]) for one, column in zip(flat, like.values(), strict=True)]
-            parts = [tf.RaggedTensor.from_row_lengths(one, sizes, validate=False) for one in rows]
+            first = tf.RaggedTensor.from_row_lengths(rows[0], sizes, validate=False)
+            parts = [first.with_flat_values(one) for one in rows]  # where the batches end is worked out once
             return tf.data.Dataset.from_tensor_slices(dict(zip(like, parts, strict=True)))
 
         plain = tf.autograph.experimental.do_not_convert  # quicker to trace
-        data = self._completed(tf.data.Dataset.counter(epoch).flat_map(plain(batches)))
+        data = self._completed(tf.data.Dataset.range(epoch, NO_END).flat_map(plain(batches)))
         return steady(data).prefetch(AHEAD)
 
     def _columns(self, index: np.ndarray, view: int) -> dict[str, np.ndarray]:
