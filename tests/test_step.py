@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests import tiny
 from tests.test_training import fit, made
@@ -17,6 +19,9 @@ from tfl import distribute, models
 from tfl.batch_norm import Reestimator
 from tfl.cut import cut
 from tfl.phases import Phase
+from tfl.step import Stepper
+from tfl.tasks.classification import Classification
+from tfl.training import Supervised
 
 
 def test_layer_decay_gives_each_block_its_own_rate_under_adam() -> None:
@@ -44,6 +49,26 @@ def test_clipping_bounds_the_norm_of_all_gradients_together() -> None:
     moved = [v.numpy() - old for v, old in zip(model.trainable_variables, before, strict=True)]
     norm = np.sqrt(sum((part**2).sum() for part in moved))
     assert norm == pytest.approx(0.019, rel=0.02)  # Nesterov's first step is 1.9 times the gradient
+
+
+def test_of_a_long_call_a_sample_of_its_steps_tells_how_long_all_waited() -> None:
+    backbone, model = made()
+    models.set_trainable(model, backbone, "head")
+    phase = Phase(epochs=1)
+    task = {"label": Classification(class_names=("dark", "bright"))}
+    groups = models.groups(model, backbone, phase)
+    stepper = Stepper(cut(model), Supervised(task), groups, phase, 40, distribute.strategy("cpu"))
+
+    def late(batch: Any) -> Any:
+        with tf.control_dependencies([tf.numpy_function(lambda: time.sleep(0.01), [], [])]):
+            return tf.nest.map_structure(tf.identity, batch)
+
+    data = tiny.batches(tiny.examples(8), training=True).forever().map(late)
+    iterators = {"train": iter(data)}
+    for steps, looks in ((4, 4), (32, 4)):
+        waiting = stepper(iterators, steps)["waiting"]
+        assert np.count_nonzero(waiting) == looks
+        assert 0.01 * steps <= waiting.sum() < 0.05 * steps
 
 
 def test_the_moving_average_is_what_is_kept() -> None:

@@ -94,7 +94,6 @@ def test_what_an_example_is_can_be_known_without_a_dataset(make):
     assert unlabelled.element_spec == unlabelled.dataset().element_spec
 
 
-
 def test_nothing_taken_is_an_empty_dataset(make):
     assert order(make().take(np.array([], dtype=np.int64)).dataset()) == []
 

@@ -1,7 +1,7 @@
 """Labelled examples: `Columns` held in memory, or a `Stream` whose content stays on disk.
 
-Both have the same face: `ids`, `labels`, `digests`, `len()`, `take()`, `dataset()` and `element_spec`. Nothing else in tfl needs to
-know which of the two it has.
+Both have the same face: `ids`, `labels`, `digests`, `len()`, `take()`, `dataset()` and `element_spec`. Nothing
+else in tfl needs to know which of the two it has.
 """
 
 from __future__ import annotations

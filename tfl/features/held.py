@@ -51,6 +51,5 @@ def hold(rest: Cut, readers: Mapping[str, Sequence[tuple[Reader, int]]]) -> tupl
             starts.setdefault(name, []).append(count)
             parts.append(reader.read(np.arange(rows)))
             count += rows
-    with tf.device("CPU:0"):
-        tables = [tf.constant(np.concatenate(one)) for one in zip(*parts, strict=True)]
+    tables = [tf.constant(np.concatenate(one)) for one in zip(*parts, strict=True)]
     return HeldCut(rest.model, rest.frozen, rest.upper, rest.names, tables), starts

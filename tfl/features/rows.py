@@ -93,7 +93,7 @@ class Rows:
         if not isinstance(batches, ImageBatches):
             return {"rows": ROWS}
         spec = batches.examples.element_spec.get("image")
-        array = spec is not None and spec.dtype != tf.string
+        array = spec.shape if spec is not None and spec.dtype != tf.string else None
         return {
             "rows": ROWS,
             # Of columns, the id of a row says at what scale it is decoded; a stream's files are not looked at one by one.
@@ -101,7 +101,7 @@ class Rows:
             "preprocess": plain(batches.preprocess),
             "resize": batches.resize,
             "size": list(batches.size),
-            "array": [str(size) for size in spec.shape] if array else None,  # a digest is of bytes, not of their shape
+            "array": None if array is None else [str(size) for size in array],  # a digest is of bytes, not of their shape
             "view": None if view is None else {"augment": plain(batches.augment), "seed": view_seed, "number": view},
         }
 
