@@ -16,9 +16,8 @@ from tfl.phases import Phase
 
 NO_LIMIT = 1e30
 """A norm that no gradient reaches."""
-SHORT = 16
-"""Steps of a call from which on only every eighth is timed: looking at the clock takes a good part of such a step."""
-EVERY = 8
+SHORT, EVERY = 16, 8
+"""In a call of so many steps or more, one of so many is timed: looking at the clock takes a good part of such a step."""
 
 
 class Objective(Protocol):

@@ -22,9 +22,10 @@ from tfl.cut import cut
 from tfl.data.augment import Augment
 from tfl.data.batches import in_batches
 from tfl.features import fill, frontier, job, shard
-from tfl.features.batches import StoredBatches
+from tfl.features.batches import FeatureBatches
 from tfl.features.config import Features
 from tfl.features.extract import Extracted, Extractor, Request
+from tfl.features.held import HeldBatches
 from tfl.tasks.classification import Classification
 
 ROWS = tiny.examples()
@@ -77,7 +78,7 @@ def test_what_is_stored_is_what_would_be_computed(
 ) -> None:
     monkeypatch.setattr(job, "IN_MEMORY", in_memory)
     part, whole = extracted(tmp_path, trainable)
-    assert isinstance(part.streams["train"], StoredBatches)
+    assert isinstance(part.streams["train"], HeldBatches if in_memory else FeatureBatches)
     assert part.streams["train"].epoch(0).options().autotune.enabled is False, "it would end late"
     assert part.facts["stored"] == stored
     assert part.facts["computed"] == 40, "those of the validation split are among them"

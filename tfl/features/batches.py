@@ -42,12 +42,13 @@ class View:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StoredBatches(Batches):
-    """Batches of stored rows. One data set goes on through all epochs; making it takes longer than many steps."""
+    """Batches of stored rows; epoch e has the view number e of each example, and after the last view the first.
+
+    One data set goes on through all epochs; making it takes longer than many steps.
+    """
 
     examples: Columns
     """Ids and labels alone."""
-    views: int = 1
-    """Epoch e has the view number e of each example."""
 
     def __len__(self) -> int:
         """Batches an epoch."""
@@ -80,7 +81,7 @@ class StoredBatches(Batches):
             own = split(batches._positions(int(number))[skip if number == epoch else 0 :], share)
             sizes = np.array([len(part) for part, _ in own], np.int64)
             index = np.concatenate([np.empty(0, np.int64), *(part for part, _ in own)])
-            found = batches._columns(index, int(number) % batches.views)
+            found = batches._columns(index, int(number))
             weight = np.float32(1) / np.array([len(batch) for _, batch in own], np.float32)
             return [sizes, *found.values(), np.repeat(weight, sizes)]
 
@@ -98,8 +99,8 @@ class StoredBatches(Batches):
         data = self._completed(tf.data.Dataset.range(epoch, NO_END).flat_map(plain(batches)))
         return steady(data).prefetch(AHEAD)
 
-    def _columns(self, index: np.ndarray, view: int) -> dict[str, np.ndarray]:
-        """What batches hold of the examples at `index` without reading."""
+    def _columns(self, index: np.ndarray, epoch: int) -> dict[str, np.ndarray]:
+        """What batches of an epoch hold of the examples at `index` without reading."""
         labels = self.examples.labels
         return {"index": index} if labels is None else {"index": index, "label": labels[index]}
 
@@ -137,8 +138,9 @@ class FeatureBatches(StoredBatches):
         tokens = sum(len(batch) * int(self.lengths[batch].max()) for batch in batches)
         return 1 - sum(int(self.lengths[batch].sum()) for batch in batches) / max(tokens, 1)
 
-    def _columns(self, index: np.ndarray, view: int) -> dict[str, np.ndarray]:
-        return {**super()._columns(index, view), "view": np.full(len(index), view, np.int32)}
+    def _columns(self, index: np.ndarray, epoch: int) -> dict[str, np.ndarray]:
+        view = np.full(len(index), epoch % len(self.readers), np.int32)
+        return {**super()._columns(index, epoch), "view": view}
 
     def _completed(self, data: tf.data.Dataset) -> tf.data.Dataset:
         return data.map(tf.autograph.experimental.do_not_convert(self._read), num_parallel_calls=2)
@@ -180,6 +182,10 @@ class Reader:
         if len({part.form for part in used}) > 1:
             raise OSError(f"the shards in {view.entry.folder} do not agree; `tfl cache clear {view.entry.folder.name}`")
         self._columns = {f"frozen_{place}": used[0].columns[f"frozen_{place}"] for place in range(len(used[0].columns))}
+
+    def __len__(self) -> int:
+        """Rows."""
+        return len(self.view.place.shard)
 
     def tensors(self, index: Any) -> dict[str, Any]:
         """`{name: [n, …]}` for `index`, [n] int64 positions; as an operation of a data set."""

@@ -34,22 +34,22 @@ class HeldBatches(StoredBatches):
     starts: Sequence[int]
     """The first row of each view."""
 
-    def _columns(self, index: np.ndarray, view: int) -> dict[str, np.ndarray]:
-        return {**super()._columns(index, view), "row": index + self.starts[view]}
+    def _columns(self, index: np.ndarray, epoch: int) -> dict[str, np.ndarray]:
+        return {**super()._columns(index, epoch), "row": index + self.starts[epoch % len(self.starts)]}
 
 
-def hold(rest: Cut, readers: Mapping[str, Sequence[tuple[Reader, int]]]) -> tuple[Cut, dict[str, list[int]]]:
+def hold(rest: Cut, readers: Mapping[str, Sequence[Reader]]) -> tuple[Cut, dict[str, list[int]]]:
     """`rest`, a cut that takes rows, as one that takes their places in memory, and where those of each stream's views begin.
 
-    `readers`: for each view of each stream, what reads its rows, and how many it has.
+    `readers`: what reads the rows of each view of each stream.
     """
-    starts: dict[str, list[int]] = {}
+    starts: dict[str, list[int]] = {name: [] for name in readers}
     parts: list[list[np.ndarray]] = []
     count = 0
     for name, views in readers.items():
-        for reader, rows in views:
-            starts.setdefault(name, []).append(count)
-            parts.append(reader.read(np.arange(rows)))
-            count += rows
+        for reader in views:
+            starts[name].append(count)
+            parts.append(reader.read(np.arange(len(reader))))
+            count += len(reader)
     tables = [tf.constant(np.concatenate(one)) for one in zip(*parts, strict=True)]
     return HeldCut(rest.model, rest.frozen, rest.upper, rest.names, tables), starts

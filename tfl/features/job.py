@@ -211,8 +211,7 @@ class Job:
             "seconds": sum(one.seconds for one in filled),
         }
         if self._can_be_held(readers):
-            counts = {name: [(reader, len(self.rows[name].ids)) for reader in own] for name, own in readers.items()}
-            cut, starts = hold(self.frontier.rest, counts)
+            cut, starts = hold(self.frontier.rest, readers)
             return cut, {name: HeldBatches(starts=starts[name], **self._common(name)) for name in self.rows}, facts
         streams: dict[str, Batches] = {}
         for name, rows in self.rows.items():
@@ -228,7 +227,7 @@ class Job:
         """Whether rows are kept in memory: they are few, read more than once, and a TPU has no part in it."""
         if self.once or any(batches.static for batches in self.streams.values()):
             return False
-        sizes = [(reader.row_bytes, len(self.rows[name].ids)) for name, own in readers.items() for reader in own]
+        sizes = [(reader.row_bytes, len(reader)) for own in readers.values() for reader in own]
         return all(size is not None for size, _ in sizes) and sum((size or 0) * count for size, count in sizes) <= IN_MEMORY
 
     def _readers(self, name: str, rows: Rows) -> tuple[Reader, ...]:
@@ -250,7 +249,6 @@ class Job:
         examples = batches.examples
         return {
             "examples": Columns(ids=examples.ids, inputs={}, labels=examples.labels, digests=examples.digests),
-            "views": len(self.views[name]),
             "batch_size": batches.batch_size,
             "training": batches.training,
             "seed": batches.seed,
