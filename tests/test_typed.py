@@ -95,6 +95,33 @@ def test_data_without_a_source(
     assert said in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        (
+            {"phases": ["head", "conv5"]},
+            "phases.0: 'head' is not valid; a phase is a mapping: phases: [{trainable: head}]\n"
+            "phases.1: 'conv5' is not valid; a phase is a mapping: phases: [{trainable: conv5}]",
+        ),
+        ({"phases": [3]}, "phases.0: 3 is not valid; a mapping for Phase"),
+        (
+            {"phases": [{"learning_rate": "0,001"}]},
+            "phases.0.learning_rate: '0,001' is not valid; a number, with a point: 0.001",
+        ),
+        ({"phases": [{"learning_rate": "fast"}]}, "phases.0.learning_rate: 'fast' is not valid; a number"),
+        ({"deterministic": "perhaps"}, "deterministic: 'perhaps' is not valid; true or false"),
+        ({"folds": 2.5}, "folds: 2.5 is not valid; a whole number"),
+        ({"features": False}, "features: false is not valid; null turns it off"),
+        ({"augment": False, "checkpoints": False}, "augment: false is not valid; null turns it off\ncheckpoints: false"),
+    ],
+)
+def test_a_value_of_a_wrong_type(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError) as error:
+        config_of({"data": {"source": "digits"}, "backbone": {"name": "resnet50"}, **fields})
+    assert str(error.value).startswith(said)
+    assert "input should" not in str(error.value)
+
+
 # --- options ----------------------------------------------------------------------------------------------------------
 
 
@@ -162,7 +189,7 @@ def test_a_phase_of_wrong_types(kind: Any, fields: dict[str, Any], said: str) ->
     ("trainable", "said"),
     [
         ({"lora": 4, "last": 1}, "phases.0.trainable: lora and last exclude each other; give one of them"),
-        ({"last": "two"}, "phases.0.trainable.last: 'two' is not valid; input should be a valid integer, unable to parse"),
+        ({"last": "two"}, "phases.0.trainable.last: 'two' is not valid; a whole number"),
         ({"last": 0}, "phases.0.trainable.last: 0 is not valid; at least 1 block"),
         ({"lst": 1}, "phases.0.trainable.lst: unknown key; did you mean phases.0.trainable.last?"),
         ({"last": 1, "x": 2}, "phases.0.trainable.x: unknown key; valid keys: last, lora"),

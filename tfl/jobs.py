@@ -87,6 +87,17 @@ def _check_shape(config: Any, raw: Mapping[str, Any]) -> None:
             f"phases: {type(phases).__name__} is not valid; a list of phases: [{{trainable: head, epochs: 3}}], in Python "
             f"[tfl.Phase(epochs=3)]"
         )
+    elif phases is not None:
+        lines += [
+            f"phases.{place}: {phase!r} is not valid; a phase is a mapping: phases: [{{trainable: {phase}}}]"
+            for place, phase in enumerate(phases)
+            if isinstance(phase, str)
+        ]
+    lines += [
+        f"{key}: false is not valid; null turns it off"
+        for key in ("augment", "features", "checkpoints")
+        if raw.get(key) is False
+    ]
     top = {field.name for field in dataclasses.fields(config)}
     lines += [f"{key}: unknown key{place}" for key in raw if key not in top and (place := _place(key, raw))]
     if lines:

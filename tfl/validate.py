@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from tfl.config import UserError, did_you_mean, nearest
+
+WORDS = {
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "dict_type": "a mapping",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "none_required": "null",
+    "string_type": "a word",
+    "tuple_type": "a list",
+}
+"""What pydantic looked for, by the type of its error."""
 
 
 def validate(kind: Any, raw: Mapping[str, Any]) -> Any:
@@ -56,12 +72,11 @@ def _cause(detail: Any) -> UserError | None:
 
 def _kind(detail: Any) -> str:
     """What a type that was tried would have taken, in words; "" where there are no words for it."""
-    words = {"string_type": "a word", "none_required": "null", "tuple_type": "a list", "dict_type": "a mapping"}
     if detail["type"] == "dataclass_type":
         return f"a mapping for {detail['ctx']['class_name']}"
     if detail["type"] == "literal_error":
         return str(detail["ctx"]["expected"]).replace("'", "")
-    return words.get(detail["type"], "")
+    return WORDS.get(detail["type"], "")
 
 
 def _unknown_keys(kind: Any, raw: Any, path: str) -> Iterable[str]:
@@ -140,4 +155,7 @@ def _explain(detail: Any, raw: Mapping[str, Any]) -> str:
         return f"{full}: {value!r} is not valid; one of {expected}{did_you_mean(value, choices)}"
     if detail["type"] == "union_tag_not_found":
         return f"{key}.{str(detail['ctx']['discriminator']).strip(chr(39))}: missing; it says which kind of {key} this is"
-    return f"{key}: {detail['input']!r} is not valid; {detail['msg'][0].lower()}{detail['msg'][1:]}"
+    valid = _kind(detail) or f"{detail['msg'][0].lower()}{detail['msg'][1:]}"
+    if re.fullmatch(r"[-+]?\d+,\d+", str(value := detail["input"])) and valid == "a number":
+        valid += f", with a point: {value.replace(',', '.')}"
+    return f"{key}: {value!r} is not valid; {valid}"

@@ -48,6 +48,17 @@ def test_floats_become_bytes_and_it_is_said(tmp_path, caplog):
         load(tmp_path, images=IMAGES / 127.5 - 1, labels=LABELS)
 
 
+def test_bytes_of_0_and_1_are_black_and_it_is_said(tmp_path, caplog):
+    masks = (IMAGES > 100).astype(np.uint8)
+    splits = load(tmp_path, images=masks, labels=LABELS)
+    assert splits.test.inputs["image"].max() == 1, "what was given is what is read"
+    assert "all pixels are 0 or 1" in caplog.text
+    caplog.clear()
+    load(tmp_path, images=IMAGES, labels=LABELS)
+    assert not caplog.text
+    assert load(tmp_path, images=masks.astype(bool), labels=LABELS).test.inputs["image"].max() == 255
+
+
 def test_arrays_that_do_not_fit(tmp_path):
     with pytest.raises(UserError, match="40 images, but 39 labels"):
         load(tmp_path, images=IMAGES, labels=LABELS[:-1])

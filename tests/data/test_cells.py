@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,27 @@ def test_columns_of_a_frame_are_called_as_texts() -> None:
     with pytest.raises(UserError, match="two columns are called 'more'; rename one"):
         of_frame(twice, "text", False, {"text": "more"})
     assert len(of_frame(twice, "text", False, {"text": "0"}).ids) == 40
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"label": "text"}, "label: 'text' is the column of the examples themselves (text) already; name another one"),
+        ({"label": "more", "text_pair": "more"}, "label: 'more' is the column of the examples themselves (text_pair)"),
+        ({"label": ("flag", "text")}, "label: 'text' is the column of the examples themselves"),
+        ({"text": "text", "text_pair": "text"}, "text_pair: 'text' is the column of texts (text) already"),
+        ({"split": "label"}, "split: 'label' is the column of labels (label) already"),
+        ({"group": "label"}, "group: 'label' is the column of labels (label) already; name another one, or null"),
+    ],
+)
+def test_a_column_is_one_thing(fields: dict[str, Any], said: str) -> None:
+    rows = range(40)
+    frame = pd.DataFrame(
+        {"text": [f"t{n}" for n in rows], "more": [f"m{n}" for n in rows], "label": ["a", "b"] * 20, "flag": 0}
+    )
+    with pytest.raises(UserError, match=re.escape(said)):
+        data.from_memory(frame, data.memory.Config(**fields))
+    assert data.from_memory(frame, data.memory.Config(text_pair="more", group="more")).class_names == ("a", "b")
 
 
 def test_tensors_are_arrays() -> None:

@@ -46,6 +46,7 @@ def frame_records(parts: Sequence[Part], config: ColumnConfig) -> Records:
     for part in parts:
         for name in needed:
             _require(part, name)
+    _check_roles({"text": text, "text_pair": config.text_pair, "image": image}, label, config)
     frame = pd.concat([part.frame for part in parts], ignore_index=True)
     ids = [f"{part.origin}:{line}" for part in parts for line in _lines(part.frame)]
     labels = _read_labels(frame, label, config, all(part.typed for part in parts))
@@ -122,6 +123,23 @@ def _label(part: Part, config: ColumnConfig) -> tuple[str, ...]:
     if "label" not in names:
         raise UserError(f"{part.origin}: which column holds the labels (label)? columns: {_shortened(names)}")
     return ("label",)
+
+
+def _check_roles(contents: dict[str, str | None], label: tuple[str, ...], config: ColumnConfig) -> None:
+    """Raises a `UserError` where one column is to be two things of which the one would give away or be the other."""
+    used = {name: role for role, name in contents.items() if name is not None}
+    if config.text_pair is not None and config.text_pair == contents["text"]:
+        raise UserError(f"text_pair: {config.text_pair!r} is the column of texts (text) already; name that of the second texts")
+    for name in label:
+        if name in used:
+            raise UserError(
+                f"label: {name!r} is the column of the examples themselves ({used[name]}) already; name another one"
+            )
+    for role in ("split", "group"):
+        if getattr(config, role) in label:
+            raise UserError(
+                f"{role}: {getattr(config, role)!r} is the column of labels (label) already; name another one, or null"
+            )
 
 
 def _shortened(names: list[str]) -> str:

@@ -100,6 +100,10 @@ def pixels_of(array: np.ndarray, name: str = "images") -> np.ndarray:
             f"{name}: shape {array.shape} is not valid; [N, height, width] or [N, height, width, channels] with 1, 3 or 4"
         )
     if array.dtype == np.uint8:
+        if array.any() and array.max() == 1:
+            log.warning(
+                "%s: all pixels are 0 or 1, which is black of 0..255; where 1 is white, give them as bool or float", name
+            )
         return array
     if array.dtype.kind not in "fiub" or array.size == 0:
         raise UserError(f"{name}: {array.dtype} with shape {array.shape} is not valid; uint8, or floats in 0..1 or 0..255")
