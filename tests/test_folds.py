@@ -11,7 +11,7 @@ from tfl.config import UserError
 from tfl.data import Splits, earnings_calls
 from tfl.data.examples import strings
 from tfl.data.splits import split
-from tfl.methods.folds import folds_of
+from tfl.methods.folds import folds_of, summarise
 
 
 def test_a_group_is_on_one_side_of_every_fold() -> None:
@@ -56,3 +56,17 @@ def test_folds_of_few_different_examples_have_every_class() -> None:
     made = split(records(columns(np.tile([0, 1], 40), texts=["x", "y"] * 40), ("a", "b")), config())
     for parts in folds_of(made, 3, 0):
         assert [set(part.labels.tolist()) for part in parts] == [{0, 1}] * 3
+
+
+def test_the_interval_of_folds_knows_that_their_training_parts_overlap() -> None:
+    values = [0.80, 0.82, 0.84, 0.86, 0.88]
+    found = summarise([{"accuracy": {"value": value, "low": 0, "high": 1}, "loss": 1.0} for value in values])["metrics"]
+    assert list(found) == ["accuracy"]
+    # t(0.975, 4) = 2.776, S² = 0.001, and Nadeau and Bengio's 1/5 + 1/4 where a plain interval has 1/5
+    half = 2.7764451 * (0.001 * (1 / 5 + 1 / 4)) ** 0.5
+    assert np.allclose([found["accuracy"][name] for name in ("mean", "low", "high")], [0.84, 0.84 - half, 0.84 + half])
+
+
+def test_the_interval_of_folds_of_an_accuracy_ends_at_1() -> None:
+    found = summarise([{"accuracy": {"value": value, "low": 0, "high": 1}} for value in (0.9, 1.0)])["metrics"]["accuracy"]
+    assert (found["low"], found["high"]) == (0, 1)

@@ -36,7 +36,7 @@ def strategy(name: Name = "auto") -> tf.distribute.Strategy:
         return _without_optionals(tf.distribute.MirroredStrategy(devices))
     if name == "cpu":
         return tf.distribute.OneDeviceStrategy("/cpu:0") if gpus else tf.distribute.get_strategy()
-    if len(gpus) > 1:
+    if name == "auto" and len(gpus) > 1:
         return _without_optionals(tf.distribute.MirroredStrategy())
     return tf.distribute.OneDeviceStrategy("/gpu:0") if gpus else tf.distribute.get_strategy()
 

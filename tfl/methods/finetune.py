@@ -63,7 +63,7 @@ class Config:
     """Keras dtype policy of the whole run."""
     distribute: StrategyName = "auto"
     """Devices: auto takes the cluster that the process belongs to, or else the TPU that TPU_NAME names, or else every GPU
-    there is, or else the CPU."""
+    there is, or else the CPU. gpu is the first GPU, mirrored all of them."""
     deterministic: bool = True
     """Same machine, same config: the same bits. Costs about a quarter of the speed where a text backbone trains, and
     nothing that can be measured for images (measured on CPUs)."""

@@ -7,16 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tfl.methods.folds import variance_of_mean
+
 
 @dataclass(frozen=True, kw_only=True)
 class Resampled:
     """A mean difference over folds, and what it is uncertain by.
 
-    The training parts of folds overlap, so that the variance over folds says too little. Nadeau and Bengio (2003, Machine
-    Learning 52:239) add the size of a test part to that of its training part, and Bouckaert and Frank (2004, PAKDD) take
-    the same for repeats: with J folds in all, K in a repeat, and the variance S² of the difference over the J folds,
-
-        mean ± t(J - 1) · sqrt((1/J + 1/(K - 1)) · S²).
+    With J folds in all and the corrected `variance_of_mean` over them: mean ± t(J - 1) · sqrt(variance).
     """
 
     value: float
@@ -49,5 +47,5 @@ def resampled(first: np.ndarray, second: np.ndarray, folds: int, examples: int) 
     """
     difference = np.asarray(first, np.float64) - np.asarray(second, np.float64)
     count = len(difference)
-    variance = (1 / count + 1 / (folds - 1)) * float(difference.var(ddof=1))
+    variance = variance_of_mean(difference, folds)
     return Resampled(value=float(difference.mean()), variance=variance + 1 / (examples + 2) ** 2, freedom=count - 1)
