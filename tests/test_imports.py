@@ -33,8 +33,6 @@ LAYERS = (
     ("config", "lazy"),
 )
 LEVEL = {name: len(LAYERS) - place for place, names in enumerate(LAYERS) for name in names}
-SIDEWAYS = {("report", "terminal")}
-"""Neighbours of one layer that may know each other: the report shows itself through the terminal's tables."""
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -69,7 +67,7 @@ def test_imports_point_down(path: Path) -> None:
     for name in imports(path):
         known = name if name in LEVEL else "__init__"
         same = known == own and len(parts) > 1
-        assert same or (own, known) in SIDEWAYS or LEVEL[known] < LEVEL[own], f"{path.name} imports tfl.{name}"
+        assert same or LEVEL[known] < LEVEL[own], f"{path.name} imports tfl.{name}"
 
 
 @pytest.mark.parametrize("code", ["import tfl", "import tfl.cli; tfl.cli.main(['list', 'backbones'])", "import tfl.data"])

@@ -15,7 +15,8 @@ import pytest
 
 from tfl.config import UserError
 from tfl.evaluate import evaluate
-from tfl.report import SCHEMA, Moved, PhaseReport, Report, metrics_table, summary
+from tfl.report import SCHEMA, Moved, PhaseReport, Report
+from tfl.terminal import metrics_table, summary
 
 
 def classification(names: tuple[str, ...] = ("ants", "bees"), count: int = 153) -> dict[str, Any]:

@@ -25,11 +25,11 @@ class Config:
     """How often a run writes down where it is; what is written lasts until the run has ended."""
 
     seconds: float | None = 60.0
-    """After so many seconds, between two steps; null: at no time."""
+    """Seconds between checkpoints; null: none by time."""
     steps: int | None = None
-    """After so many training steps as well; null: by time alone."""
+    """Training steps between checkpoints, in addition; null: none by steps."""
     keep: int = 2
-    """The last so many checkpoints stay: where the last one is damaged, the one before it serves."""
+    """Number of latest checkpoints kept: where the last one is damaged, the one before it serves."""
 
     def __post_init__(self) -> None:
         checks = {

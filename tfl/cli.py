@@ -71,9 +71,8 @@ def _train(arguments: argparse.Namespace) -> int:
             raise UserError(f"--export: {export} would hold the run, and an export needs a folder of its own; name another")
     from tfl import distribute
     from tfl.methods import METHODS
-    from tfl.report import summary
     from tfl.reporting import PAGE
-    from tfl.terminal import console
+    from tfl.terminal import console, summary
 
     run = METHODS[config.method].run(config, out)
     console().print(summary(run.report))
@@ -109,8 +108,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     columns = ("text", "text_pair", "image", "label")
     fields = {name: value for name in columns if (value := getattr(arguments, name)) is not None}
     metrics = run.evaluate(arguments.source, **fields)
-    from tfl.report import metrics_table
-    from tfl.terminal import console
+    from tfl.terminal import console, metrics_table
 
     console().print(metrics_table(metrics))
     if known := metrics.get("seen"):

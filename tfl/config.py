@@ -20,6 +20,11 @@ class UserError(ValueError):
     """Something that the user can put right. The message says what arrived, what is valid and what to do."""
 
 
+def extra(name: str) -> str:
+    """How the extra `name` of the installation is had; from a clone, since the index has another project of this name."""
+    return f"pip install '.[{name}]' in the clone of tfl"
+
+
 def nearest(word: str, choices: Iterable[str]) -> str | None:
     """The one of `choices` that is spelt most like `word`, or None where none is near."""
     return next(iter(difflib.get_close_matches(str(word), list(choices), n=1)), None)

@@ -104,9 +104,9 @@ def _select(commands: Any) -> None:
     select = _command(commands, "select", "which backbone fits the data, by what its frozen features tell, before training")
     _add_job(select)
     select.add_argument("--backbones", metavar="A,B@WEIGHTS,…", help="or a .yaml list of them (default: a few of the table)")
-    select.add_argument("--examples", type=int, metavar="N", help="of train and validation, at most (default: 2000)")
+    select.add_argument("--examples", type=int, metavar="N", help="examples of train and validation to use, at most (default: 2000)")
     select.add_argument("--depths", type=int, metavar="N", help="also score N lower places to cut each at (default: 0)")
-    select.add_argument("--cost", metavar="WHAT", help="that decides between equals: seconds (the default) or parameters")
+    select.add_argument("--cost", metavar="WHAT", help="how to choose among backbones that the data cannot tell apart: seconds (the default) or parameters")
     select.add_argument("--out", metavar="DIR", help="directory of the selection (default: a new one in runs/)")
     select.epilog = (
         "WEIGHTS are a file, a folder, a handle or none; keys such as backbone.image_size=128 hold for all. Ranked by a "
@@ -119,7 +119,7 @@ def _lr_find(commands: Any) -> None:
     """To a learning rate."""
     find = _command(commands, "lr-find", "the learning-rate range test of a phase: a suggestion and its picture")
     _add_job(find)
-    find.add_argument("--phase", type=int, metavar="N", help="which, from 1 on; those before it are trained (default: 1)")
+    find.add_argument("--phase", type=int, metavar="N", help="number of the phase, from 1 on; those before it are trained (default: 1)")
     find.add_argument("--steps", type=int, metavar="N", help="updates from the lowest rate to the highest (default: 100)")
     find.add_argument("--lowest", type=float, metavar="RATE", help="where it begins (default: 1e-6)")
     find.add_argument("--highest", type=float, metavar="RATE", help="where it ends if nothing diverges (default: 1)")
@@ -170,14 +170,14 @@ def _serve(commands: Any) -> None:
     """From a run to something that answers."""
     export = _command(commands, "export", "export a run, certified to predict what was evaluated")
     export.add_argument("run", metavar="RUN")
-    export.add_argument("--out", metavar="DIR", help="of the bundle, new or to add a version to (default: RUN/export)")
+    export.add_argument("--out", metavar="DIR", help="folder of the bundle; one that is there gets a new version (default: RUN/export)")
     export.add_argument("--format", default="savedmodel", help="savedmodel (the default), litert, onnx or openvino")
     export.add_argument("--quantize", metavar="HOW", help="with litert: dynamic (weights in 8 bits) or int8 (all in 8 bits)")
-    export.add_argument("--max-loss", type=float, metavar="SHARE", help="of accuracy that --quantize may take (default: 0.02)")
+    export.add_argument("--max-loss", type=float, metavar="SHARE", help="largest loss of accuracy that --quantize may cause (default: 0.02)")
     export.add_argument(
         "--temperature", action="store_true", help="divide logits by the temperature that `tfl audit` fits on validation"
     )
-    export.add_argument("--name", metavar="MODEL", help="of the model (default: from source and backbone)")
+    export.add_argument("--name", metavar="MODEL", help="name of the model (default: from source and backbone)")
 
     verify = _command(commands, "verify", "ask an export again for all that was evaluated, and compare")
     verify.add_argument("export", metavar="EXPORT", help="a bundle, a model in it, or a version")
@@ -188,7 +188,7 @@ def _serve(commands: Any) -> None:
     serve.add_argument("--port", type=int, default=8501, help="0: any that is free (default: 8501)")
     serve.add_argument("--grpc-port", type=int, metavar="PORT", help="also answer over gRPC there; 0: any (default: no gRPC)")
     serve.add_argument("--batch", type=int, default=32, metavar="N", help="rows computed together; 1: none (default: 32)")
-    serve.add_argument("--delay", type=float, default=2.0, metavar="MS", help="that a row waits for others (default: 2)")
+    serve.add_argument("--delay", type=float, default=2.0, metavar="MS", help="milliseconds that a row waits for others to share its batch (default: 2)")
 
 
 def _launch(commands: Any) -> None:
@@ -203,9 +203,9 @@ def _service(commands: Any) -> None:
     """What reads data for others."""
     service = _command(commands, "service", "run a process of a tf.data service, which reads training images for data.service")
     service.add_argument("what", choices=("dispatcher", "worker"))
-    service.add_argument("--port", type=int, metavar="PORT", help="to listen at; 0: any (default: 5050, of a worker any)")
-    service.add_argument("--dispatcher", metavar="HOST:PORT", help="with worker: whom it works for")
-    service.add_argument("--host", metavar="NAME", help="with worker: by which others reach it (default: the machine's name)")
+    service.add_argument("--port", type=int, metavar="PORT", help="port to listen on; 0: any that is free (default: 5050, of a worker any)")
+    service.add_argument("--dispatcher", metavar="HOST:PORT", help="with worker: address of the dispatcher that it works for")
+    service.add_argument("--host", metavar="NAME", help="with worker: name by which others reach it (default: the machine's)")
 
 
 def _cache(commands: Any) -> None:
@@ -213,7 +213,7 @@ def _cache(commands: Any) -> None:
     cache.add_argument("what", choices=("list", "info", "verify", "clear"))
     cache.add_argument("keys", nargs="*", metavar="KEY", help="entries, by the beginnings of their keys (clear: or --all)")
     cache.add_argument("--all", action="store_true", help="with clear: every entry")
-    cache.add_argument("--directory", metavar="DIR", help="of the store (default: TFL_CACHE, or the user's cache folder)")
+    cache.add_argument("--directory", metavar="DIR", help="directory of the store (default: TFL_CACHE, or the user's cache folder)")
 
 
 def _command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:

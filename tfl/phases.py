@@ -90,14 +90,13 @@ class Phase:
     ema: float | None = None
     """Decay of an exponential moving average of the weights, which is what is evaluated and kept; null: none."""
     early_stopping: int | None = None
-    """Looks at the validation split (one an epoch, unless `validate_every` says otherwise) without a better result than
-    before, after which the phase ends; null: it runs to its end."""
+    """Patience: validations (one an epoch, unless `validate_every` says otherwise) without a better result than before, after
+    which the phase ends; null: it runs to its end."""
     keep: Literal["best", "last"] = "best"
     """Which epoch's weights the phase ends with. best: that of the highest validation accuracy, among equals that of the
     lowest validation loss; of several labels the accuracy of single ones counts, for a regression the loss alone."""
     validate_every: int = 1
-    """Epochs from one look at the validation split to the next; the first and the last epoch, wherever the
-    phase ends, have one always."""
+    """Epochs from one validation to the next; the first and the last epoch, wherever the phase ends, are always validated."""
     batch_norm: Literal["frozen", "train"] = "frozen"
     """Whether BatchNorm layers in trainable blocks train, statistics included, or stay as pre-trained."""
 

@@ -31,9 +31,8 @@ def sweep(arguments: argparse.Namespace) -> int:
     check_folder("--out", arguments.out or "runs")
     raw = override(raw, plain)
     space.check(raw, dimensions, config_of)
-    from tfl.report import summary
     from tfl.studies import sweep
-    from tfl.terminal import console
+    from tfl.terminal import console, summary
 
     done = sweep.sweep(raw, dimensions, config_of, trials=arguments.trials, out=arguments.out)
     console().print(sweep.table(done))
@@ -155,6 +154,7 @@ def select(arguments: argparse.Namespace) -> int:
 
 def lr_find(arguments: argparse.Namespace) -> int:
     """Tries rising learning rates, and prints which one to take."""
+    from tfl.config import extra
     from tfl.jobs import check_folder, typed_config
     from tfl.studies.rates import Sought
 
@@ -171,7 +171,7 @@ def lr_find(arguments: argparse.Namespace) -> int:
     for line in lr_find.told(done):
         print(line)
     files = lr_find.draw(done)
-    print(f"picture: {files[0]}" if files else "no picture: pip install 'tfl[report]' brings Matplotlib")
+    print(f"picture: {files[0]}" if files else f"no picture: {extra('report')} brings Matplotlib")
     print(f"learning rates: {done.folder / lr_find.RESULT}")
     return 0
 

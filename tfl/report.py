@@ -15,9 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from tfl.config import UserError, plain
-from tfl.terminal import metrics_table, summary
-
-__all__ = ["SCHEMA", "Moved", "PhaseReport", "Report", "metrics_table", "phase_report", "summary"]
 
 SCHEMA = 1
 """Version of the format; it rises when a field changes its meaning or goes. New fields alone do not raise it."""
@@ -67,7 +64,7 @@ class PhaseReport:
     """Share of the tokens of a training epoch, 0 to 1, that is padding; null for images."""
     features: dict[str, Any] = field(default_factory=dict)
     """Of what was frozen: stored (the last block whose activations the store has, or null), engine, views, rows computed
-    and read, bytes written, seconds; why, where nothing is stored."""
+    and read, bytes written, seconds, and where pooled features are stored; why, where nothing is."""
 
 
 @dataclass(frozen=True, kw_only=True)

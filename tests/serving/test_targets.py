@@ -165,7 +165,7 @@ MISTAKES = {
     "quantize": (["--format", "onnx", "--quantize", "int8"], "for --format litert alone"),
     "how": (["--format", "litert", "--quantize", "int4"], "'int4' is not valid; dynamic or int8"),
     "loss": (["--format", "litert", "--quantize", "int8", "--max-loss", "2"], "--max-loss: 2 is not valid"),
-    "extra": (["--format", "onnx"], "onnxruntime and tf2onnx is not installed; pip install 'tfl[onnx]'"),
+    "extra": (["--format", "onnx"], "onnxruntime and tf2onnx is not installed; pip install '.[onnx]' in the clone of tfl"),
 }
 
 

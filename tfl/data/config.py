@@ -30,7 +30,7 @@ class DataConfig:
     test: float = 0.15
     """Where the source brings no test split: the fraction cut for it."""
     max_train: int | None = None
-    """At most so many training examples, drawn class by class by the seed; null: all."""
+    """Upper limit on training examples, drawn class by class by the seed; null: none."""
     on_error: Literal["skip", "fail"] = "skip"
     """What an unreadable example does: it is skipped, reported and counted, or it ends the run."""
     resize: Resize = "crop"

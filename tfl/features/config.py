@@ -19,7 +19,7 @@ class Features:
     """Decides the views. Runs with another `seed` share the views of one `view_seed`."""
     engine: Literal["auto", "tensorflow", "openvino"] = "auto"
     """What runs the frozen part. auto: for 1,000 rows or more OpenVINO, on a CPU where it is installed and agrees with
-    TensorFlow."""
+    TensorFlow; with several workers TensorFlow."""
     dtype: Literal["float32", "float16"] = "float32"
     """What float32 activations are stored as; float16 halves the disk space and rounds to 3 decimal digits."""
     disk_budget: float | str = 0.5

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tfl.config import UserError
+from tfl.config import UserError, extra
 from tfl.lazy import keras, tf
 
 Name = Literal["tensorflow", "openvino"]
@@ -51,7 +51,7 @@ def choose(engine: Choice) -> Name:
     if engine == "auto":
         return "openvino" if installed() and not _unfit_here() else "tensorflow"
     if engine == "openvino" and not installed():
-        raise UserError("features.engine: openvino is not installed; pip install 'tfl[openvino]', or engine: auto")
+        raise UserError(f"features.engine: openvino is not installed; {extra('openvino')}, or engine: auto")
     return engine
 
 

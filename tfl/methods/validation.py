@@ -1,4 +1,4 @@
-"""The look at the validation split after an epoch."""
+"""The validation after an epoch."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Pages: what a run, several runs or a comparison came to, in one HTML file that opens anywhere; and its pictures as files.
 
-Needs the extra `report`: `pip install 'tfl[report]'`. `write` is what a run calls at its end.
+Needs the extra `report`: `pip install '.[report]'` in the clone of tfl. `write` is what a run calls at its end.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from tfl.config import UserError
+from tfl.config import UserError, extra
 
 PAGE = "report.html"
 NEEDS = ("jinja2", "matplotlib", "PIL")
-INSTALL = "pip install 'tfl[report]'"
+INSTALL = extra("report")
 
 
 def missing() -> bool:

@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfl.config import UserError
+from tfl.config import UserError, extra
 
 if TYPE_CHECKING:
     from tfl.serving.app import Server
@@ -34,7 +34,7 @@ def serve(
     """
     needed = ("uvicorn", "starlette", "prometheus_client", "tensorflow_serving")
     if not all(map(importlib.util.find_spec, needed)):
-        raise UserError("serve: its packages are not installed; pip install 'tfl[serve]'")
+        raise UserError(f"serve: its packages are not installed; {extra('serve')}")
     import uvicorn
 
     from tfl.serving.app import Limits, Server

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfl.config import UserError, did_you_mean
+from tfl.config import UserError, did_you_mean, extra
 from tfl.features.engine import import_openvino
 from tfl.lazy import keras, quiet, tf
 from tfl.tasks import Task
@@ -98,7 +98,7 @@ def require(name: str, modules: Sequence[str]) -> None:
     """Raises `UserError` where `modules`, of the format `name`, are not installed."""
     missing = [module for module in modules if importlib.util.find_spec(module) is None]
     if missing:
-        raise UserError(f"--format {name}: {' and '.join(missing)} is not installed; pip install 'tfl[{name}]'")
+        raise UserError(f"--format {name}: {' and '.join(missing)} is not installed; {extra(name)}")
 
 
 def output(task: Task) -> str:

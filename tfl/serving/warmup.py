@@ -17,7 +17,7 @@ SIZES = (1, 8)
 
 
 def installed() -> bool:
-    """Whether the official protos are there (`pip install 'tfl[serve]'`)."""
+    """Whether the official protos are there (the extra `serve`)."""
     return importlib.util.find_spec("tensorflow_serving") is not None
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfl.config import UserError
+from tfl.config import UserError, extra
 from tfl.data.batches import stream_seed
 from tfl.studies import space as spaces
 from tfl.studies.space import Space
@@ -43,7 +43,7 @@ def optuna() -> Any:
     try:
         import optuna as package
     except ImportError as error:
-        raise UserError("a sweep needs Optuna, which is not installed: pip install 'tfl[sweep]'") from error
+        raise UserError(f"a sweep needs Optuna, which is not installed: {extra('sweep')}") from error
     package.logging.set_verbosity(package.logging.ERROR)
     return package
 

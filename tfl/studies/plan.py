@@ -43,7 +43,7 @@ class Plan:
     """Whether the user named them; else those that a class cannot give are left out."""
     seeds: int
     updates: int
-    """Of each training, about; with `budget`, what the distance of looks at the validation split is taken from."""
+    """Of each training, about; with `budget`, what the epochs between validations are taken from."""
     budget: float | None
     """Seconds of each training; None: the same number of updates in place of it."""
     measure: str

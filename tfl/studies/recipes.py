@@ -11,7 +11,7 @@ from tfl.phases import Last, Lora, Phase
 from tfl.studies.plan import SCRATCH
 
 POINTS = 10
-"""Looks at the validation split in a training, beside those before the first update and after the first and last epoch."""
+"""Validations in a training, beside those before the first update and after the first and last epoch."""
 MOST_EPOCHS = 100_000
 """Of a phase that ends when its seconds are over."""
 
@@ -72,7 +72,7 @@ def _whole(every: int) -> dict[str, Any]:
 def with_seconds(phases: Sequence[Phase], every: int) -> tuple[Phase, ...]:
     """`phases` without an end of their own, at constant learning rates: nobody knows which step will be the last.
 
-    `every`: epochs between looks at the validation split.
+    `every`: epochs between validations.
     """
     free: dict[str, Any] = {"epochs": MOST_EPOCHS, "schedule": "constant", "warmup": 0.0, **_whole(every)}
     return tuple(dataclasses.replace(phase, **free) for phase in phases)
