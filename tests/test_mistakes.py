@@ -62,7 +62,7 @@ Case = tuple[str, Callable[[Path], list[str]], list[str]]
 LIGHT: list[Case] = [
     ("a key misspelt", lambda p: [DIGITS, "data.batchsize=8"], ["data.batchsize", "unknown key", "data.batch_size"]),
     ("a key in a list misspelt", lambda p: [DIGITS, "phases.0.epoch=1"], ["phases.0.epoch", "phases.0.epochs"]),
-    ("a value of the wrong type", lambda p: [DIGITS, "phases.0.epochs=many"], ["phases.0.epochs", "'many'", "integer"]),
+    ("a value of the wrong type", lambda p: [DIGITS, "phases.0.epochs=many"], ["phases.0.epochs", "'many'", "a whole number"]),
     (
         "a value out of range",
         lambda p: [DIGITS, "phases.1.learning_rate=-1"],

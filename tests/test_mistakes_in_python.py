@@ -62,7 +62,7 @@ def test_finetune(given: dict[str, Any], said: str, photos: Path, tmp_path: Path
         (lambda run: tfl.load_backbone("mobilenet_v2", image_size="x"), "image_size: 'x' is not valid"),  # type: ignore
         (lambda run: tfl.load_backbone("mobilenet_v2", weights=None), "weights: None is not valid"),  # type: ignore
         (lambda run: tfl.sweep("photos", {"seed": [1, 2]}, backbone="resnet50", trials="3"), "trials: '3' is not valid"),  # type: ignore
-        (lambda run: tfl.select("photos", backbones=5), "--backbones: 5 is not valid; a list of names"),  # type: ignore
+        (lambda run: tfl.select("photos", backbones=5), "backbones: 5 is not valid; a list of names"),  # type: ignore
     ],
 )
 def test_other_calls(

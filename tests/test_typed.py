@@ -13,6 +13,7 @@ from tests.test_resume import Broken, run
 from tfl.cli import main
 from tfl.config import UserError, override, read
 from tfl.jobs import config_of
+from tfl.parser import as_typed, whole
 from tfl.phases import Last, Lora, Phase
 from tfl.studies.plan import plan
 
@@ -225,18 +226,34 @@ def test_a_phase_of_numpy_numbers() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"seeds": [0, 1]}, "--seeds: [0, 1] is not valid; how many, a whole number"),
-        ({"seeds": None}, "--seeds: None is not valid"),
-        ({"updates": "4"}, "--updates: '4' is not valid"),
-        ({"budget": "60"}, "--budget: '60' is not valid; seconds, a number"),
-        ({"labels": 0}, "--labels: '0' is not valid"),
-        ({"endpoint": 10}, "--endpoint: '10' is not valid"),
+        ({"seeds": [0, 1]}, "seeds: [0, 1] is not valid; how many, a whole number"),
+        ({"seeds": None}, "seeds: None is not valid"),
+        ({"updates": "4"}, "updates: '4' is not valid"),
+        ({"budget": "60"}, "budget: '60' is not valid; seconds, a number"),
+        ({"labels": 0}, "labels: '0' is not valid"),
+        ({"endpoint": 10}, "endpoint: '10' is not valid"),
     ],
 )
 def test_a_comparison_of_wrong_types(options: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError) as error:
         plan(**options)
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "said"),
+    [
+        (["export", "runs/a"], "max_loss: 2 is not valid", "--max-loss: 2 is not valid"),
+        (["export", "runs/a"], "quantize int8: it is not there", "--quantize int8: it is not there"),
+        (["lr-find", "digits"], "lowest, highest: 1 to 0 is no range", "--lowest, --highest: 1 to 0 is no range"),
+        (["train", "digits"], "out: it is there", "--out: it is there"),
+        (["train", "digits"], "seed: -1 is not valid\nout: a", "seed: -1 is not valid\n--out: a"),
+        (["evaluate", "runs/a"], "text: no such column", "--text: no such column"),
+        (["evaluate", "runs/a"], "a.csv: text: no such column", "a.csv: text: no such column"),
+    ],
+)
+def test_an_argument_is_called_as_it_was_typed(words: list[str], message: str, said: str) -> None:
+    assert as_typed(whole().parse_args(words), message) == said
 
 
 def test_a_sweep_of_wrong_types(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def select(
     """
     from tfl.calls import select as job
 
-    options = {"examples": examples, "depths": depths, "weighed": cost}
+    options = {"examples": examples, "depths": depths, "cost": cost}
     return job(source, backbones=backbones, out=out, options=options, fields=fields)
 
 

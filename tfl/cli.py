@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tfl import questions
-from tfl.parser import unknown, whole
+from tfl.parser import as_typed, unknown, whole
 
 LOST = 75
 """Exit code of a worker that another one left alone (EX_TEMPFAIL: start it again)."""
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int | None = CALLS[arguments.command](arguments)
         return code or 0
     except UserError as error:
-        print(f"tfl: {error}", file=sys.stderr)
+        print(f"tfl: {as_typed(arguments, str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("tfl: interrupted", file=sys.stderr)

@@ -104,9 +104,15 @@ def _select(commands: Any) -> None:
     select = _command(commands, "select", "which backbone fits the data, by what its frozen features tell, before training")
     _add_job(select)
     select.add_argument("--backbones", metavar="A,B@WEIGHTS,…", help="or a .yaml list of them (default: a few of the table)")
-    select.add_argument("--examples", type=int, metavar="N", help="examples of train and validation to use, at most (default: 2000)")
+    select.add_argument(
+        "--examples", type=int, metavar="N", help="examples of train and validation to use, at most (default: 2000)"
+    )
     select.add_argument("--depths", type=int, metavar="N", help="also score N lower places to cut each at (default: 0)")
-    select.add_argument("--cost", metavar="WHAT", help="how to choose among backbones that the data cannot tell apart: seconds (the default) or parameters")
+    select.add_argument(
+        "--cost",
+        metavar="WHAT",
+        help="how to choose among backbones that the data cannot tell apart: seconds (the default) or parameters",
+    )
     select.add_argument("--out", metavar="DIR", help="directory of the selection (default: a new one in runs/)")
     select.epilog = (
         "WEIGHTS are a file, a folder, a handle or none; keys such as backbone.image_size=128 hold for all. Ranked by a "
@@ -119,7 +125,9 @@ def _lr_find(commands: Any) -> None:
     """To a learning rate."""
     find = _command(commands, "lr-find", "the learning-rate range test of a phase: a suggestion and its picture")
     _add_job(find)
-    find.add_argument("--phase", type=int, metavar="N", help="number of the phase, from 1 on; those before it are trained (default: 1)")
+    find.add_argument(
+        "--phase", type=int, metavar="N", help="number of the phase, from 1 on; those before it are trained (default: 1)"
+    )
     find.add_argument("--steps", type=int, metavar="N", help="updates from the lowest rate to the highest (default: 100)")
     find.add_argument("--lowest", type=float, metavar="RATE", help="where it begins (default: 1e-6)")
     find.add_argument("--highest", type=float, metavar="RATE", help="where it ends if nothing diverges (default: 1)")
@@ -170,10 +178,14 @@ def _serve(commands: Any) -> None:
     """From a run to something that answers."""
     export = _command(commands, "export", "export a run, certified to predict what was evaluated")
     export.add_argument("run", metavar="RUN")
-    export.add_argument("--out", metavar="DIR", help="folder of the bundle; one that is there gets a new version (default: RUN/export)")
+    export.add_argument(
+        "--out", metavar="DIR", help="folder of the bundle; one that is there gets a new version (default: RUN/export)"
+    )
     export.add_argument("--format", default="savedmodel", help="savedmodel (the default), litert, onnx or openvino")
     export.add_argument("--quantize", metavar="HOW", help="with litert: dynamic (weights in 8 bits) or int8 (all in 8 bits)")
-    export.add_argument("--max-loss", type=float, metavar="SHARE", help="largest loss of accuracy that --quantize may cause (default: 0.02)")
+    export.add_argument(
+        "--max-loss", type=float, metavar="SHARE", help="largest loss of accuracy that --quantize may cause (default: 0.02)"
+    )
     export.add_argument(
         "--temperature", action="store_true", help="divide logits by the temperature that `tfl audit` fits on validation"
     )
@@ -188,7 +200,13 @@ def _serve(commands: Any) -> None:
     serve.add_argument("--port", type=int, default=8501, help="0: any that is free (default: 8501)")
     serve.add_argument("--grpc-port", type=int, metavar="PORT", help="also answer over gRPC there; 0: any (default: no gRPC)")
     serve.add_argument("--batch", type=int, default=32, metavar="N", help="rows computed together; 1: none (default: 32)")
-    serve.add_argument("--delay", type=float, default=2.0, metavar="MS", help="milliseconds that a row waits for others to share its batch (default: 2)")
+    serve.add_argument(
+        "--delay",
+        type=float,
+        default=2.0,
+        metavar="MS",
+        help="milliseconds that a row waits for others to share its batch (default: 2)",
+    )
 
 
 def _launch(commands: Any) -> None:
@@ -203,7 +221,9 @@ def _service(commands: Any) -> None:
     """What reads data for others."""
     service = _command(commands, "service", "run a process of a tf.data service, which reads training images for data.service")
     service.add_argument("what", choices=("dispatcher", "worker"))
-    service.add_argument("--port", type=int, metavar="PORT", help="port to listen on; 0: any that is free (default: 5050, of a worker any)")
+    service.add_argument(
+        "--port", type=int, metavar="PORT", help="port to listen on; 0: any that is free (default: 5050, of a worker any)"
+    )
     service.add_argument("--dispatcher", metavar="HOST:PORT", help="with worker: address of the dispatcher that it works for")
     service.add_argument("--host", metavar="NAME", help="with worker: name by which others reach it (default: the machine's)")
 
@@ -213,7 +233,9 @@ def _cache(commands: Any) -> None:
     cache.add_argument("what", choices=("list", "info", "verify", "clear"))
     cache.add_argument("keys", nargs="*", metavar="KEY", help="entries, by the beginnings of their keys (clear: or --all)")
     cache.add_argument("--all", action="store_true", help="with clear: every entry")
-    cache.add_argument("--directory", metavar="DIR", help="directory of the store (default: TFL_CACHE, or the user's cache folder)")
+    cache.add_argument(
+        "--directory", metavar="DIR", help="directory of the store (default: TFL_CACHE, or the user's cache folder)"
+    )
 
 
 def _command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
@@ -238,6 +260,19 @@ def unknown(arguments: argparse.Namespace, items: Sequence[str]) -> str:
     return f"unrecognized arguments: {' '.join(told)}{hint}"
 
 
+def as_typed(arguments: argparse.Namespace, message: str) -> str:
+    """`message` of a mistake, its first words (`max_loss: …`, an argument in Python) as options where that was typed."""
+    shortcuts = SHORTCUTS if hasattr(arguments, "overrides") else ()
+    found = {action.dest: action.option_strings[-1] for action in arguments.parser._actions if action.option_strings}
+    options = {name: option for name, option in found.items() if name not in shortcuts}
+
+    def typed(match: re.Match[str]) -> str:
+        names = match[0].split(", ")
+        return ", ".join(options[name] for name in names) if all(name in options for name in names) else match[0]
+
+    return re.sub(r"^[a-z_]+(, [a-z_]+)*(?=( \w+)?: )", typed, message, flags=re.MULTILINE)
+
+
 def _keys() -> dict[str, str]:
     """The keys of a config by the options that one might take them for: `--batch-size` for `data.batch_size`."""
     from tfl import backbones, data, tasks
@@ -258,6 +293,10 @@ def _settings(found: Mapping[str, str]) -> str:
         phase = ", ".join(f"{name}: {value}" for name, value in {"trainable": "head", **inside}.items())
         words.append(f"those of a phase in its list, phases='[{{{phase}}}]'")
     return f": {', '.join(words)}" if words else ", such as data.batch_size=64"
+
+
+SHORTCUTS = ("backbone", "weights", "text", "text_pair", "image", "label", "seed")
+"""Options of a job that stand for keys of its config, by which mistakes are named."""
 
 
 def _add_job(command: argparse.ArgumentParser) -> None:

@@ -10,10 +10,11 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+from tfl import whole
 from tfl.config import UserError
 from tfl.data.given import Given
 from tfl.data.given_files import GivenFiles
@@ -28,9 +29,9 @@ PART = 2048
 def check(file: Path) -> None:
     """Raises `UserError` where no predictions can be written by that name, or a file has it: nothing is overwritten."""
     if file.exists():
-        raise UserError(f"--out: {file} is there already; name another file, or remove it")
+        raise UserError(f"out: {file} is there already; name another file, or remove it")
     if file.suffix.lower() not in SUFFIXES:
-        raise UserError(f"--out: {file} is not valid; its name has to end in {', '.join(SUFFIXES)}")
+        raise UserError(f"out: {file} is not valid; its name has to end in {', '.join(SUFFIXES)}")
 
 
 def write(
@@ -52,9 +53,8 @@ def write(
     for number, rows in enumerate(examples.parts(part)):
         there = folder / f"{number:06}.parquet"
         if not there.is_file():
-            draft = there.with_suffix(".partial")
-            _predicted(run, rows.given()).to_parquet(draft, index=False)
-            draft.replace(there)
+            with whole.written(there) as draft:
+                _predicted(run, rows.given()).to_parquet(draft, index=False)
         parts.append(there)
         moved(len(rows))
     failed = sum(map(_errors, parts))
@@ -87,9 +87,7 @@ def _begin(folder: Path, run: Run, examples: GivenFiles, part: int, say: Callabl
     if folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
-    draft = folder / "about.partial"
-    draft.write_text(json.dumps(about), encoding="utf-8")
-    draft.replace(manifest)
+    whole.write_text(manifest, json.dumps(about))
 
 
 def _of_run(run: Run) -> str:
@@ -134,22 +132,26 @@ def _assemble(parts: list[Path], file: Path, errors: bool) -> None:
     if errors:  # as in a table that is made at once, it is the last column
         places = [*(place for place, name in enumerate(schema.names) if name != "error"), schema.get_field_index("error")]
         schema = pa.schema([schema.field(place) for place in places])
-    draft, suffix = file.with_name(f".{file.name}.partial"), file.suffix.lower()
-    draft.unlink(missing_ok=True)
     tables = (_with(schema, pq.read_table(part)) for part in parts)
+    with whole.written(file) as draft:
+        _write(tables, draft, file.suffix.lower(), schema)
+
+
+def _write(tables: Iterable[Any], draft: Path, suffix: str, schema: Any) -> None:
+    import pyarrow.parquet as pq
+
     if suffix == ".parquet":
         with pq.ParquetWriter(draft, schema) as writer:
             for table in tables:
                 writer.write_table(table)
-    else:
-        with draft.open("w", encoding="utf-8", newline="") as opened:
-            for number, table in enumerate(tables):
-                frame = table.to_pandas()
-                if suffix == ".csv":
-                    frame.to_csv(opened, index=False, header=number == 0)
-                else:
-                    frame.to_json(opened, orient="records", lines=True, force_ascii=False)
-    draft.replace(file)
+        return
+    with draft.open("w", encoding="utf-8", newline="") as opened:
+        for number, table in enumerate(tables):
+            frame = table.to_pandas()
+            if suffix == ".csv":
+                frame.to_csv(opened, index=False, header=number == 0)
+            else:
+                frame.to_json(opened, orient="records", lines=True, force_ascii=False)
 
 
 def _with(schema: Any, table: Any) -> Any:

@@ -135,7 +135,7 @@ def select(arguments: argparse.Namespace) -> int:
     from tfl.jobs import check_folder, selection, typed
 
     raw = override(*typed(arguments))
-    options = {"examples": arguments.examples, "depths": arguments.depths, "weighed": arguments.cost}
+    options = {"examples": arguments.examples, "depths": arguments.depths, "cost": arguments.cost}
     config, plan = selection(raw, arguments.backbones, options)
     check_folder("--out", arguments.out or "runs")
     from tfl.studies.select import RESULT

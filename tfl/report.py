@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tfl.config import UserError, plain
+from tfl.whole import write_text
 
 SCHEMA = 1
 """Version of the format; it rises when a field changes its meaning or goes. New fields alone do not raise it."""
@@ -97,10 +98,7 @@ class Report:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the report as JSON. A number that is not finite becomes null; the file is whole or not there."""
-        file = Path(path)
-        draft = file.with_name(file.name + ".partial")
-        draft.write_text(json.dumps(_finite(plain(self)), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        draft.replace(file)
+        write_text(Path(path), json.dumps(_finite(plain(self)), indent=1, ensure_ascii=False) + "\n")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Report:

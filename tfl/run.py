@@ -28,6 +28,7 @@ from tfl.lazy import keras, pd, tf
 from tfl.predict import Forward
 from tfl.report import Report
 from tfl.tasks import TASKS, Task
+from tfl.whole import write_text
 
 CONFIG, REPORT, MODEL = "config.yaml", "report.json", "model.keras"
 PREDICTIONS, EXAMPLES, SEEN = "predictions.csv", "examples.tfrecord", "seen.npy"
@@ -220,14 +221,7 @@ def begin(directory: Path, config: Any) -> None:
     """Makes `directory` that of an unfinished run of `config`; or goes on being so."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / UNFINISHED).touch()
-    _write(directory / CONFIG, configs.dump(config))
-
-
-def _write(file: Path, text: str) -> None:
-    """Writes `file`; it is the old one or the new one at any time."""
-    draft = file.with_name(f".{file.name}.partial")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(file)
+    write_text(directory / CONFIG, configs.dump(config))
 
 
 def stem(config: Any) -> str:
@@ -244,9 +238,9 @@ def free_directory(out: str | Path | None, config: Any) -> Path:
         if is_unfinished(folder):
             return folder
         if (folder / REPORT).is_file():
-            raise UserError(f"--out: {out} already holds something, a finished run; name a new directory, or remove this one")
+            raise UserError(f"out: {out} already holds something, a finished run; name a new directory, or remove this one")
         if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-            raise UserError(f"--out: {out} already holds something; name a new directory, or remove this one")
+            raise UserError(f"out: {out} already holds something; name a new directory, or remove this one")
         return folder
     when = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     folder = Path("runs") / f"{stem(config)}-{when}"
@@ -260,12 +254,12 @@ def free_directory(out: str | Path | None, config: Any) -> Path:
 def save(directory: Path, config: Any, model: keras.Model, preprocess: Any, facts: Facts, report: Report) -> Run:
     """Writes a run to `directory`, its report last, so that a directory with a report is a whole run."""
     directory.mkdir(parents=True, exist_ok=True)
-    _write(directory / CONFIG, configs.dump(config))
+    write_text(directory / CONFIG, configs.dump(config))
     model.save(directory / MODEL)
     preprocess.save(directory / PREPROCESS)
     tasks = {name: {"kind": task.kind, **configs.plain(task)} for name, task in facts.tasks.items()}
     plain = {field.name: getattr(facts, field.name) for field in dataclasses.fields(facts)} | {"tasks": tasks}
-    (directory / FACTS).write_text(json.dumps(plain, indent=2), encoding="utf-8")
+    write_text(directory / FACTS, json.dumps(plain, indent=2))
     report.save(directory / REPORT)
     (directory / UNFINISHED).unlink(missing_ok=True)
     run = Run(directory, facts, report)

@@ -36,9 +36,11 @@ def test_without_what_draws_a_run_says_how_to_get_it(tmp_path: Path, monkeypatch
     monkeypatch.setattr(reporting, "find_spec", lambda name: None)
     said: list[str] = []
     no_pages(folder, said.append)
-    assert said == [f"no report.html: pip install '.[report]' in the clone of tfl brings what draws it, then `tfl report {folder}`"]
+    assert said == [
+        f"no report.html: pip install '.[report]' in the clone of tfl brings what draws it, then `tfl report {folder}`"
+    ]
     assert not (folder / "report.html").exists()
-    with pytest.raises(UserError, match=r"pip install 'tfl\[report\]'"):
+    with pytest.raises(UserError, match=r"pip install '\.\[report\]'"):
         reporting.write(folder)
 
 

@@ -151,7 +151,8 @@ def test_a_comparison_that_is_broken_off_goes_on_and_comes_to_a_verdict(
     _has_a_page(tmp_path / "c", capsys)
     assert {"none", "pretrained"} == set(tiny_backbone)
     assert main([*words, "--seeds", "3"]) == 2
-    assert "holds a comparison with another seeds" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "holds another comparison:\n  seeds: 2 there, 3 now\ntake those values, or name another folder" in told
     monkeypatch.setitem(recipes.RATES["image"], "head", 1.0)  # as another version may have it
     assert main(words) == 2
     assert "head-4-0.json was trained by another recipe" in capsys.readouterr().err
@@ -253,7 +254,7 @@ def test_a_comparison_is_of_classes(calls: Path, tiny_bert: Path, tmp_path: Path
         (["--methods", "haed"], ["--methods: 'haed' is not valid", "did you mean 'head'"]),
         (["--methods", "config"], ["this job has none"]),
         (["--updates", "0"], ["--updates: 0 is not valid"]),
-        (["--updates", "9", "--budget", "9"], ["it takes the place of --updates"]),
+        (["--updates", "9", "--budget", "9"], ["--budget: it takes the place of updates"]),
         (["--budget", "-1"], ["--budget: -1 is not valid"]),
         (["--endpoint", "stop@10"], ["--endpoint: 'stop' is not valid"]),
         (["--labels", "5,10", "--endpoint", "end@20"], ["20 is not among the labels"]),

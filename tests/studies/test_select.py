@@ -60,7 +60,7 @@ def test_a_list_in_a_file_says_more_of_each(tmp_path: Path) -> None:
         ("mobilenet_v2@nothing.h5", "no such file"),
         ("mobilenet_v2,mobilenet_v2", "named twice"),
         (" , ", "none are named"),
-        ([{"name": "mobilenet_v2", "size": 3}], "--backbones: size: unknown key"),
+        ([{"name": "mobilenet_v2", "size": 3}], "backbones: size: unknown key"),
         ([3], "3 is not valid"),
         ("missing.yaml", "no YAML file that can be read"),
     ],
@@ -233,7 +233,8 @@ def test_one_that_is_interrupted_goes_on(
     assert not (tmp_path / "s" / "select.json").exists()
     assert main(words) == 0
     assert main([*words, "--cost", "parameters"]) == 2
-    assert "holds a selection with another weighed" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert told.startswith(f"tfl: --out: {tmp_path / 's'} holds another selection:\n  cost: seconds there, parameters now\n")
 
 
 def test_texts_with_lower_cuts(calls: Path, tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -94,7 +94,7 @@ def _check_fit(records: Records, reads: Reads) -> None:
         raise UserError(f"the data holds {records.modality}s, but this run reads {reads.modality}s; name other data")
     if inputs and ("text_pair" in inputs) != reads.pairs:
         have, need = ("pairs of texts", "single texts") if not reads.pairs else ("single texts", "pairs of texts")
-        hint = "; name the column of second texts: text_pair (--text-pair)" if reads.pairs else "; leave text_pair out"
+        hint = "; name the column of second texts: text_pair" if reads.pairs else "; leave text_pair out"
         raise UserError(f"the data holds {have}, but this run reads {need}{hint}")
     if records.kind != reads.kind:
         raise UserError(

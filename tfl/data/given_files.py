@@ -171,7 +171,7 @@ def _lines(file: Path, origin: str, pairs: bool) -> Source:
     if file.suffix.lower() != ".txt" or not file.is_file():
         raise UserError(f"{file}: this run reads texts; give {valid}")
     if pairs:
-        raise UserError(f"{file}: this run reads pairs of texts; give a table with two columns, --text and --text-pair")
+        raise UserError(f"{file}: this run reads pairs of texts; give a table with two columns, text and text_pair")
 
     def rows() -> Iterator[Row]:
         number = empty = 0

@@ -16,12 +16,12 @@ import numpy as np
 from tfl.data.examples import Columns, Examples, Kind, digest, digests, strings
 from tfl.data.steady import steady
 from tfl.lazy import tf
+from tfl.whole import written
 
 
 def keep(examples: Examples, file: Path) -> None:
     """Writes `examples` to `file`, in order. An array becomes a PNG, which loses nothing."""
-    draft = file.with_name(file.name + ".partial")
-    with tf.io.TFRecordWriter(str(draft)) as writer:
+    with written(file) as draft, tf.io.TFRecordWriter(str(draft)) as writer:
         for row in examples.dataset().as_numpy_iterator():
             place = int(row["index"])
             feature = {"id": _bytes(str(examples.ids[place]).encode())}
@@ -35,7 +35,6 @@ def keep(examples: Examples, file: Path) -> None:
                 values = np.atleast_1d(examples.labels[place]).astype(np.float64)
                 feature["label"] = tf.train.Feature(float_list=tf.train.FloatList(value=values))
             writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
-    draft.replace(file)
 
 
 def read(file: Path) -> Iterator[dict[str, Any]]:

@@ -62,15 +62,15 @@ def run(what: str, dispatcher: str | None, host: str | None, port: int | None) -
     None: its machine's name, or localhost where the dispatcher is there. Raises `UserError` where it cannot.
     """
     if (what == "worker") != (dispatcher is not None):
-        raise UserError("--dispatcher: it goes with worker, and names its dispatcher as HOST:PORT")
+        raise UserError("dispatcher: it goes with worker, and names its dispatcher as HOST:PORT")
     if port is not None and not 0 <= port <= 65535:
-        raise UserError(f"--port: {port} is not valid; from 0 to 65535")
+        raise UserError(f"port: {port} is not valid; from 0 to 65535")
     if dispatcher is not None and (found := trouble(dispatcher)) not in ("", NO_WORKERS):
-        raise UserError(f"--dispatcher: {dispatcher}: {found}")
+        raise UserError(f"dispatcher: {dispatcher}: {found}")
     try:
         started, address = _dispatcher(port) if dispatcher is None else _worker(dispatcher.removeprefix(PREFIX), host, port)
     except (RuntimeError, tf.errors.OpError) as error:
-        raise UserError(f"--port: cannot listen at {port}: {str(error).splitlines()[0]}; name another") from error
+        raise UserError(f"port: cannot listen at {port}: {str(error).splitlines()[0]}; name another") from error
     print(f"{what}: {address}", flush=True)
     threading.Event().wait()
     del started

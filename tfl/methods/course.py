@@ -52,7 +52,7 @@ class Course:
         seen = int.from_bytes(hashlib.sha256(checkpoints.last.encode()).digest()[:6], "big")
         largest, smallest = workers.most([seen, -seen])
         if largest != -smallest:
-            raise UserError(f"--out: the workers see different checkpoints in {directory}; they have to share its disk")
+            raise UserError(f"out: the workers see different checkpoints in {directory}; they have to share its disk")
         if workers.is_chief:
             begin(directory, config)
         return course
@@ -75,11 +75,11 @@ class Course:
             raise UserError(
                 f"{directory} holds an unfinished run of another config, and it cannot go on with this one:\n"
                 + "".join(f"  {line}\n" for line in fixed)
-                + "take those values, or name a new --out"
+                + "take those values, or name a new out"
             )
         if about["fingerprint"] != self.fingerprint:
             raise UserError(
-                f"{directory} holds an unfinished run on other data, or from other weights; restore them, or name a new --out"
+                f"{directory} holds an unfinished run on other data, or from other weights; restore them, or name a new out"
             )
         self.results = list(about["results"])
         finished = len(about["reports"]) == len(config.phases)

@@ -55,7 +55,7 @@ class Session:
         self.strategy = distribute.strategy(self.config.distribute)  # first: a cluster is joined before anything is computed
         self.workers = distribute.workers(self.strategy)
         if self.workers.count > 1 and self._out is None:
-            raise UserError("--out: workers that train together write one run; name its directory")
+            raise UserError("out: workers that train together write one run; name its directory")
         self.extractor = Extractor(
             self.config.features,
             say=self.say,

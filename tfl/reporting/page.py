@@ -9,6 +9,7 @@ from typing import Any
 
 from tfl.reporting.ink import svg
 from tfl.reporting.section import Answer, Section
+from tfl.whole import write_text
 
 
 @cache
@@ -24,7 +25,5 @@ def _template() -> Any:
 def write(file: Path, title: str, about: str, answer: Answer, sections: Iterable[Section]) -> Path:
     """Writes the page to `file`, whole or not at all, and returns its path. `about`: a line above the answer."""
     text = _template().render(title=title, about=about, answer=answer, sections=list(sections)).lstrip()
-    draft = file.with_name(f".{file.name}.partial")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(file)
+    write_text(file, text)
     return file

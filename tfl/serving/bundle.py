@@ -19,6 +19,7 @@ from tfl.export import export
 from tfl.models import tempered
 from tfl.serving import card, certificate, warmup
 from tfl.serving.targets import is_mixed
+from tfl.whole import write_text
 
 if TYPE_CHECKING:
     from tfl.run import Run
@@ -84,7 +85,7 @@ def check(folder: Path, name: str | None = None) -> None:
 def check_name(name: str | None) -> None:
     """Raises `UserError` for a name that no model can have."""
     if name is not None and not NAME.fullmatch(name):
-        raise UserError(f"--name: {name!r} is not valid; letters, digits, _, - and ., such as photos")
+        raise UserError(f"name: {name!r} is not valid; letters, digits, _, - and ., such as photos")
 
 
 def name_of(run: Run) -> str:
@@ -144,6 +145,4 @@ def _describe(folder: Path) -> None:
         "README.md": card.of_bundle(models),
     }
     for file, text in texts.items():
-        draft = folder / f".{file}.partial"
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(folder / file)
+        write_text(folder / file, text)

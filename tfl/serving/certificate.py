@@ -23,6 +23,7 @@ from tfl.lazy import pd
 from tfl.serving import comparison, targets, tensors
 from tfl.serving.targets import SAVEDMODEL, TARGETS
 from tfl.tasks import Task
+from tfl.whole import write_text
 
 FILE, EVIDENCE = "certificate.json", "evidence"
 """In the folder of a version: the certificate, and the folder of what it rests on."""
@@ -74,9 +75,7 @@ class Certificate:
 
     def save(self, folder: Path) -> None:
         """Writes it into the folder of a version."""
-        draft = folder / f"{FILE}.partial"
-        draft.write_text(json.dumps(plain(self), indent=1, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
-        draft.replace(folder / FILE)
+        write_text(folder / FILE, json.dumps(plain(self), indent=1, ensure_ascii=False, default=str) + "\n")
 
     def told(self) -> str:
         """What the terminal says of it."""

@@ -40,9 +40,9 @@ def serve(
     from tfl.serving.app import Limits, Server
     from tfl.serving.shelf import Shelf
 
-    listening = _listening("--port", host, port)
+    listening = _listening("port", host, port)
     if grpc_port:  # gRPC takes the port itself, and says nothing that a user could read where it is taken
-        _listening("--grpc-port", host, grpc_port).close()
+        _listening("grpc_port", host, grpc_port).close()
     shelf = Shelf(folder, lambda line: print(line, flush=True))
     own = Server(shelf, Limits(batch=batch, delay=delay), token)
 

@@ -83,13 +83,13 @@ def check(name: str, quantize: str | None, max_loss: float) -> None:
     """Raises `UserError` for a format that is none, that is not installed, or that has no such quantisation."""
     if name not in (SAVEDMODEL, *TARGETS):
         known = [SAVEDMODEL, *TARGETS]
-        raise UserError(f"--format: {name!r} is not valid{did_you_mean(name, known)}; one of {', '.join(known)}")
+        raise UserError(f"format: {name!r} is not valid{did_you_mean(name, known)}; one of {', '.join(known)}")
     if quantize not in (None, "dynamic", "int8"):
-        raise UserError(f"--quantize: {quantize!r} is not valid; dynamic or int8")
+        raise UserError(f"quantize: {quantize!r} is not valid; dynamic or int8")
     if quantize is not None and name != "litert":
-        raise UserError(f"--quantize: {quantize} is for --format litert alone, and the format is {name}; leave one of them out")
+        raise UserError(f"quantize: {quantize} is for the format litert alone, and this is {name}; leave one of them out")
     if not 0 <= max_loss <= 1:
-        raise UserError(f"--max-loss: {max_loss:g} is not valid; from 0 to 1, such as 0.02")
+        raise UserError(f"max_loss: {max_loss:g} is not valid; from 0 to 1, such as 0.02")
     if name in TARGETS:
         require(name, (TARGETS[name].runtime, *TARGETS[name].converters))
 
@@ -98,7 +98,7 @@ def require(name: str, modules: Sequence[str]) -> None:
     """Raises `UserError` where `modules`, of the format `name`, are not installed."""
     missing = [module for module in modules if importlib.util.find_spec(module) is None]
     if missing:
-        raise UserError(f"--format {name}: {' and '.join(missing)} is not installed; {extra(name)}")
+        raise UserError(f"format {name}: {' and '.join(missing)} is not installed; {extra(name)}")
 
 
 def output(task: Task) -> str:
@@ -134,8 +134,8 @@ def convert(
         except Exception as error:  # whatever a converter raises
             lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
             raise UserError(
-                f"--format {name}: the converter to {target.title} cannot take this model ({lines[-1][:300]}); "
-                f"--format {SAVEDMODEL} takes every model"
+                f"format {name}: the converter to {target.title} cannot take this model ({lines[-1][:300]}); "
+                f"format {SAVEDMODEL} takes every model"
             ) from error
 
 
@@ -143,11 +143,11 @@ def _check_fit(name: str, model: keras.Model) -> None:
     """Raises `UserError` for a model that the format cannot hold as it was evaluated."""
     if any(tensor.dtype == "string" for tensor in model.input.values()):
         raise UserError(
-            f"--format {name}: this model takes texts as they are, and the format has no strings; export a SavedModel"
+            f"format {name}: this model takes texts as they are, and the format has no strings; export a SavedModel"
         )
     if is_mixed(model):
         raise UserError(
-            f"--format {name}: this model computes in 16 bits, and the format is written for float32; export a SavedModel, or "
+            f"format {name}: this model computes in 16 bits, and the format is written for float32; export a SavedModel, or "
             "train with precision: float32"
         )
 

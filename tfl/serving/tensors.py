@@ -61,15 +61,13 @@ def training_examples(run: Run) -> Examples:
     config = run.report.config
     why = "int8 takes its ranges from the run's training examples"
     if config["data"]["source"] == "memory":
-        raise UserError(f"--quantize int8: {why}, and the run got them in Python, so that they are not there; take dynamic")
+        raise UserError(f"quantize int8: {why}, and the run got them in Python, so that they are not there; take dynamic")
     try:
         splits = data.load(validate(data.AnyConfig, config["data"]), config["seed"])
     except (UserError, OSError) as error:
-        raise UserError(f"--quantize int8: {why}, and they cannot be read: {error}; take dynamic") from error
+        raise UserError(f"quantize int8: {why}, and they cannot be read: {error}; take dynamic") from error
     if splits.fingerprint != run.report.data["fingerprint"]:
-        raise UserError(
-            f"--quantize int8: {why}, and {config['data']['source']} has changed since; take dynamic, or train again"
-        )
+        raise UserError(f"quantize int8: {why}, and {config['data']['source']} has changed since; take dynamic, or train again")
     count = len(splits.train)
     return splits.train.take(np.unique(np.linspace(0, count - 1, min(count, CALIBRATED)).astype(np.int64)))
 

@@ -29,10 +29,10 @@ def candidates(named: str | Sequence[Any], base: Mapping[str, Any]) -> tuple[Con
     for one in found:
         backbones.check(one)
     if not found:
-        raise UserError("--backbones: none are named; NAME or NAME@WEIGHTS, with commas between them")
+        raise UserError("backbones: none are named; NAME or NAME@WEIGHTS, with commas between them")
     twice = next((one for place, one in enumerate(found) if one in found[:place]), None)
     if twice is not None:
-        raise UserError(f"--backbones: {label(twice, found)} is named twice")
+        raise UserError(f"backbones: {label(twice, found)} is named twice")
     return found
 
 
@@ -58,7 +58,7 @@ def label(one: Config, among: Sequence[Config]) -> str:
 def _listed(named: str | Sequence[Any]) -> Sequence[Any]:
     if not isinstance(named, str):
         if not isinstance(named, Sequence):
-            raise UserError(f"--backbones: {named!r} is not valid; a list of names")
+            raise UserError(f"backbones: {named!r} is not valid; a list of names")
         return named
     if not named.endswith((".yaml", ".yml")):
         return [word.strip() for word in named.split(",") if word.strip()]
@@ -67,9 +67,9 @@ def _listed(named: str | Sequence[Any]) -> Sequence[Any]:
     try:
         found = yaml.safe_load(Path(named).read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"--backbones: {named}: no YAML file that can be read ({' '.join(str(error).split())})") from error
+        raise UserError(f"backbones: {named}: no YAML file that can be read ({' '.join(str(error).split())})") from error
     if not isinstance(found, list):
-        raise UserError(f"--backbones: {named}: a list of backbones (- mobilenet_v2), not {type(found).__name__}")
+        raise UserError(f"backbones: {named}: a list of backbones (- mobilenet_v2), not {type(found).__name__}")
     return found
 
 
@@ -80,9 +80,9 @@ def _config(one: Any, base: Mapping[str, Any]) -> Config:
         name, sign, weights = one.partition("@")
         one = {"name": name, "weights": weights} if sign else {"name": name}
     if not isinstance(one, Mapping):
-        raise UserError(f"--backbones: {one!r} is not valid; NAME, NAME@WEIGHTS, or a mapping with the keys of backbone")
+        raise UserError(f"backbones: {one!r} is not valid; NAME, NAME@WEIGHTS, or a mapping with the keys of backbone")
     rest = {key: value for key, value in base.items() if key not in ("name", "weights")}
     try:
         return validate(Config, {**rest, **plain(dict(one))})
     except UserError as error:
-        raise UserError("\n".join(f"--backbones: {line}" for line in str(error).splitlines())) from error
+        raise UserError("\n".join(f"backbones: {line}" for line in str(error).splitlines())) from error

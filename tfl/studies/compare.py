@@ -22,6 +22,7 @@ from tfl.studies.plan import Plan, described
 from tfl.studies.subsets import Labels
 from tfl.studies.trainer import Trainer
 from tfl.studies.trial import Trial
+from tfl.whole import write_text
 
 ABOUT, TRIALS, RESULT, TABLE = "declared.json", "trials", "compare.json", "compare.csv"
 
@@ -112,7 +113,7 @@ def _save(result: Comparison, about: dict[str, Any]) -> None:
         "labels": list(plan.labels),
         **{name: value for name, value in about.items() if name not in ("labels", "seeds", "methods")},
     }
-    (result.folder / RESULT).write_text(json.dumps(shown, indent=1, default=str) + "\n", encoding="utf-8")
+    write_text(result.folder / RESULT, json.dumps(shown, indent=1, default=str) + "\n")
     rows = [_row(trials, one) for one in _in_order(trials, each)]
     with (result.folder / TABLE).open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, rows[0])

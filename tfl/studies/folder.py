@@ -10,6 +10,8 @@ from typing import Any
 
 from tfl.config import UserError
 from tfl.locks import lock
+from tfl.methods.course import changes
+from tfl.whole import write_text
 
 LOCK = ".lock"
 
@@ -22,18 +24,19 @@ def claimed(folder: Path, mark: str, about: Mapping[str, Any], study: str) -> It
     _claim(folder, folder / mark, json.loads(json.dumps(about, default=str)), study)
     with (folder / LOCK).open("w") as file:
         if not lock(file, exclusive=True, wait=False):
-            raise UserError(f"--out: another process is running the {study} in {folder}; wait for it, or name another folder")
+            raise UserError(f"out: another process is running the {study} in {folder}; wait for it, or name another folder")
         yield
 
 
 def _claim(folder: Path, mark: Path, about: dict[str, Any], study: str) -> None:
     if mark.is_file():
         before = json.loads(mark.read_text(encoding="utf-8"))
-        changed = [name for name in about if before.get(name) != about[name]]
+        changed = changes({name: before.get(name) for name in about}, about)
         if changed:
-            raise UserError(f"--out: {folder} holds a {study} with another {' and '.join(changed)}; name another folder")
+            lines = "".join(f"  {line}\n" for line in changed.values())
+            raise UserError(f"out: {folder} holds another {study}:\n{lines}take those values, or name another folder")
         return
     if folder.is_dir() and any(folder.iterdir()):
-        raise UserError(f"--out: {folder} already holds something; name a new directory, or remove this one")
+        raise UserError(f"out: {folder} already holds something; name a new directory, or remove this one")
     folder.mkdir(parents=True, exist_ok=True)
-    mark.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    write_text(mark, json.dumps(about, indent=1) + "\n")

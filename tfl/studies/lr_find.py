@@ -28,6 +28,7 @@ from tfl.step import Objective, Stepper
 from tfl.studies.folder import claimed
 from tfl.studies.rates import Curve, Sought, has_diverged
 from tfl.training import Supervised
+from tfl.whole import write_text
 
 ABOUT, RESULT, PICTURE = "sought.json", "lr_find.json", "lr_find"
 CALL = 5
@@ -138,7 +139,7 @@ def _curve(losses: Sequence[float], sought: Sought) -> Curve:
     if finite < 3:
         raise UserError(
             f"the loss is {losses[finite]} from the first steps on, at a learning rate of {sought.lowest:g}; look at the data, "
-            f"train in float32 (precision: float32), or begin lower (--lowest)"
+            f"train in float32 (precision: float32), or begin lower (lowest)"
         )
     kept = tuple(float(loss) for loss in losses[1:finite])
     diverged = has_diverged(losses)
@@ -148,7 +149,7 @@ def _curve(losses: Sequence[float], sought: Sought) -> Curve:
 def _place(phases: Sequence[Phase], sought: Sought) -> int:
     if not 1 <= sought.phase <= len(phases):
         listed = ", ".join(f"{number} ({in_words(phase.trainable)})" for number, phase in enumerate(phases, start=1))
-        raise UserError(f"--phase: {sought.phase} is not valid; this job has {listed}")
+        raise UserError(f"phase: {sought.phase} is not valid; this job has {listed}")
     return sought.phase - 1
 
 
@@ -165,7 +166,7 @@ def _save(found: Found, curve: Curve, about: dict[str, Any]) -> None:
         "smoothed": curve.smoothed.tolist(),
         **about,
     }
-    (found.folder / RESULT).write_text(json.dumps(shown, indent=1, default=str) + "\n", encoding="utf-8")
+    write_text(found.folder / RESULT, json.dumps(shown, indent=1, default=str) + "\n")
 
 
 # --- for people -------------------------------------------------------------------------------------------------------

@@ -59,9 +59,9 @@ class Plan:
     def fitted(self, labels: tuple[Labels, ...]) -> Plan:
         """The plan with the `labels` that the data has. Raises `UserError` where the primary end point is not among them."""
         if not labels:
-            raise UserError("--labels: no class has so many training examples; name fewer, or all")
+            raise UserError("labels: no class has so many training examples; name fewer, or all")
         if self.endpoint_labels not in (None, *labels):
-            raise UserError(f"--endpoint: no comparison at {self.endpoint_labels} labels; one of {_listed(labels)}")
+            raise UserError(f"endpoint: no comparison at {self.endpoint_labels} labels; one of {_listed(labels)}")
         return dataclasses.replace(self, labels=labels, endpoint_labels=self.endpoint_labels or labels[-1])
 
 
@@ -82,17 +82,17 @@ def plan(
     """
     _check_numbers(budget, seeds=seeds, updates=UPDATES if updates is None else updates)
     if seeds < 2:
-        raise UserError(f"--seeds: {seeds} is not valid; at least 2, since one seed does not show what another would do")
+        raise UserError(f"seeds: {seeds} is not valid; at least 2, since one seed does not show what another would do")
     if updates is not None and updates < 1:
-        raise UserError(f"--updates: {updates} is not valid; at least 1")
+        raise UserError(f"updates: {updates} is not valid; at least 1")
     if budget is not None and budget <= 0:
-        raise UserError(f"--budget: {budget:g} is not valid; seconds, above 0")
+        raise UserError(f"budget: {budget:g} is not valid; seconds, above 0")
     if budget is not None and updates is not None:
-        raise UserError("--budget: it takes the place of --updates; name one of them")
+        raise UserError("budget: it takes the place of updates; name one of them")
     measure, at = _endpoint(endpoint)
     chosen = LABELS if labels is None else _labels(labels)
     if at is not None and labels is not None and at not in chosen:
-        raise UserError(f"--endpoint: {at} is not among the labels that are compared: {_listed(chosen)}")
+        raise UserError(f"endpoint: {at} is not among the labels that are compared: {_listed(chosen)}")
     return Plan(
         methods=_methods(methods, own_phases),
         labels=chosen,
@@ -116,7 +116,7 @@ def _check_numbers(budget: Any, **counts: Any) -> None:
         if isinstance(value, bool) or not isinstance(value, Integral):
             raise UserError(f"--{name}: {value!r} is not valid; how many, a whole number such as 5")
     if budget is not None and (isinstance(budget, bool) or not isinstance(budget, Real)):
-        raise UserError(f"--budget: {budget!r} is not valid; seconds, a number such as 60")
+        raise UserError(f"budget: {budget!r} is not valid; seconds, a number such as 60")
 
 
 def _methods(given: str | Sequence[str] | None, own_phases: bool) -> tuple[str, ...]:
@@ -125,12 +125,12 @@ def _methods(given: str | Sequence[str] | None, own_phases: bool) -> tuple[str, 
     names = _words(given)
     for name in names:
         if name not in METHODS:
-            raise UserError(f"--methods: {name!r} is not valid; one of {', '.join(METHODS)}{did_you_mean(name, METHODS)}")
+            raise UserError(f"methods: {name!r} is not valid; one of {', '.join(METHODS)}{did_you_mean(name, METHODS)}")
     if "config" in names and not own_phases:
-        raise UserError("--methods: config stands for the config's own phases, and this job has none; give phases=[…]")
+        raise UserError("methods: config stands for the config's own phases, and this job has none; give phases=[…]")
     others = tuple(dict.fromkeys(name for name in names if name != SCRATCH))
     if not others:
-        raise UserError("--methods: nothing is compared with scratch; name also head, top, full or lora")
+        raise UserError("methods: nothing is compared with scratch; name also head, top, full or lora")
     return (SCRATCH, *others)
 
 
@@ -140,7 +140,7 @@ def _words(given: str | Sequence[Any]) -> list[str]:
 
 
 def _labels(given: str | Sequence[Labels]) -> tuple[Labels, ...]:
-    counts = {_count("--labels", word) for word in _words(given)}
+    counts = {_count("labels", word) for word in _words(given)}
     return tuple(sorted(counts, key=lambda count: (count == ALL, count)))
 
 
@@ -156,10 +156,10 @@ def _endpoint(typed: str | None) -> tuple[str, Labels | None]:
     measure, sign, at = str(typed or "end").partition("@")
     if measure not in MEASURES:
         raise UserError(
-            f"--endpoint: {measure!r} is not valid; one of {', '.join(MEASURES)}{did_you_mean(measure, MEASURES)}, with "
+            f"endpoint: {measure!r} is not valid; one of {', '.join(MEASURES)}{did_you_mean(measure, MEASURES)}, with "
             f"@LABELS where it is not the largest count: end@10"
         )
-    return measure, _count("--endpoint", at) if sign else None
+    return measure, _count("endpoint", at) if sign else None
 
 
 def _listed(labels: Sequence[Labels]) -> str:

@@ -36,11 +36,9 @@ class Sought:
 
     def __post_init__(self) -> None:
         if self.steps < 20:
-            raise UserError(f"--steps: {self.steps} is not valid; at least 20, or nothing can be smoothed")
+            raise UserError(f"steps: {self.steps} is not valid; at least 20, or nothing can be smoothed")
         if not 0 < self.lowest < self.highest:
-            raise UserError(
-                f"--lowest, --highest: {self.lowest:g} to {self.highest:g} is no range; above 0, the lower one first"
-            )
+            raise UserError(f"lowest, highest: {self.lowest:g} to {self.highest:g} is no range; above 0, the lower one first")
 
     @property
     def rates(self) -> np.ndarray:

@@ -31,6 +31,7 @@ from tfl.studies.candidates import defaults, label
 from tfl.studies.folder import claimed
 from tfl.studies.ranking import Candidate, Depth, Ranking, Scores, Weighed, compared, ranked
 from tfl.studies.scores import Folds
+from tfl.whole import write_text
 
 ABOUT, RESULT = "candidates.json", "select.json"
 EXAMPLES = 2000
@@ -49,16 +50,16 @@ class Plan:
     """To score by, at most; drawn class by class from the training and validation splits."""
     depths: int = 0
     """Lower places to cut each backbone at that are scored too."""
-    weighed: Weighed = "seconds"
+    cost: Weighed = "seconds"
     """The cost by which those that the data cannot tell apart are chosen from."""
 
     def __post_init__(self) -> None:
         if self.examples < 10:
-            raise UserError(f"--examples: {self.examples} is not valid; at least 10")
+            raise UserError(f"examples: {self.examples} is not valid; at least 10")
         if self.depths < 0:
-            raise UserError(f"--depths: {self.depths} is not valid; 0 or more places below the top")
-        if self.weighed not in ("seconds", "parameters"):
-            raise UserError(f"--cost: {self.weighed!r} is not valid; seconds or parameters")
+            raise UserError(f"depths: {self.depths} is not valid; 0 or more places below the top")
+        if self.cost not in ("seconds", "parameters"):
+            raise UserError(f"cost: {self.cost!r} is not valid; seconds or parameters")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +103,7 @@ def select(config: finetune.Config, plan: Plan, out: str | Path | None = None, *
         result = Selection(
             folder=folder,
             plan=plan,
-            ranking=None if session.interrupt.wanted else ranked(found, folds, count, plan.weighed),
+            ranking=None if session.interrupt.wanted else ranked(found, folds, count, plan.cost),
             left_out=left_out,
             examples=count,
             folds=folds,
@@ -136,7 +137,7 @@ def _scored(scorer: Scorer, config: finetune.Config, modality: str) -> tuple[lis
         found.append(candidate)
         session.say(f"{name}: probe accuracy {candidate.scores.accuracy:.3f}, {candidate.seconds:.1f} s")
     if not found and not session.interrupt.wanted:
-        raise UserError(f"--backbones: name some whose weights are here; none of the defaults could be loaded ({left_out})")
+        raise UserError(f"backbones: name some whose weights are here; none of the defaults could be loaded ({left_out})")
     return found, left_out
 
 
@@ -256,7 +257,7 @@ def _save(result: Selection, ranking: Ranking, about: Mapping[str, Any]) -> None
         **{name: value for name, value in about.items() if name != "examples"},
         "examples_at_most": result.plan.examples,
     }
-    (result.folder / RESULT).write_text(json.dumps(shown, indent=1, default=str) + "\n", encoding="utf-8")
+    write_text(result.folder / RESULT, json.dumps(shown, indent=1, default=str) + "\n")
 
 
 def _row(one: Candidate, ranking: Ranking) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def fitting(counts: Sequence[Labels], sizes: dict[str, int], chosen: bool) -> tu
     too_many = [count for count in counts if count != ALL and int(count) > sizes[rarest]]
     if too_many and chosen:
         raise UserError(
-            f"--labels: {too_many[0]} a class are not there: class {rarest!r} has {sizes[rarest]} training examples; name at "
+            f"labels: {too_many[0]} a class are not there: class {rarest!r} has {sizes[rarest]} training examples; name at "
             f"most so many, or all"
         )
     return tuple(count for count in counts if count not in too_many)

@@ -20,6 +20,7 @@ from tfl.studies.bench import Bench
 from tfl.studies.folder import claimed
 from tfl.studies.journal import Journal, Trial, optuna
 from tfl.studies.space import Space
+from tfl.whole import write_text
 
 ABOUT, DATA, JOURNAL, RESULT, BEST = "space.json", "data.txt", "trials.log", "sweep.json", "best.yaml"
 SHOWN = 20
@@ -93,8 +94,8 @@ def _check_data(folder: Path, fingerprint: str) -> None:
     """Holds a sweep that goes on to the data and weights that it began with: its trials are compared with one another."""
     place = folder / DATA
     if place.is_file() and place.read_text(encoding="utf-8").strip() != fingerprint:
-        raise UserError(f"--out: {folder} holds a sweep on other data or weights; name another folder")
-    place.write_text(fingerprint + "\n", encoding="utf-8")
+        raise UserError(f"out: {folder} holds a sweep on other data or weights; name another folder")
+    write_text(place, fingerprint + "\n")
 
 
 def _tried(bench: Bench, make: Make, raw: Mapping[str, Any], values: dict[str, Any], number: int) -> Trial | None:
@@ -124,9 +125,9 @@ def _saved(journal: Journal, metric: str, folder: Path, about: dict[str, Any]) -
         "trials": [{name: value for name, value in vars(trial).items() if name != "config"} for trial in done.trials],
         **about,
     }
-    (folder / RESULT).write_text(json.dumps(shown, indent=1, default=str) + "\n", encoding="utf-8")
+    write_text(folder / RESULT, json.dumps(shown, indent=1, default=str) + "\n")
     if best is not None:
-        (folder / BEST).write_text(dump(best.config), encoding="utf-8")
+        write_text(folder / BEST, dump(best.config))
     return done
 
 

@@ -15,6 +15,7 @@ from tfl.config import UserError, plain
 from tfl.phases import Phase
 from tfl.report import PhaseReport
 from tfl.studies.subsets import Labels
+from tfl.whole import write_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +55,7 @@ class Trial:
 
     def write(self, folder: Path) -> None:
         """Writes it into `folder`, whole or not at all."""
-        file = place(folder, self.method, self.labels, self.seed)
-        draft = file.with_name(file.name + ".partial")
-        draft.write_text(json.dumps(plain(self)) + "\n", encoding="utf-8")
-        draft.replace(file)
+        write_text(place(folder, self.method, self.labels, self.seed), json.dumps(plain(self)) + "\n")
 
 
 def place(folder: Path, method: str, labels: Labels, seed: int) -> Path:
@@ -73,9 +71,9 @@ def read(file: Path, fingerprint: str, phases: Sequence[Phase]) -> Trial | None:
         return None
     found = Trial(**json.loads(file.read_text(encoding="utf-8")))
     if found.fingerprint != fingerprint:
-        raise UserError(f"--out: {file} was trained on other data, or from other weights; restore them, or name another folder")
+        raise UserError(f"out: {file} was trained on other data, or from other weights; restore them, or name another folder")
     if _recipe(found.phases) != _recipe(json.loads(json.dumps(plain(phases)))):
-        raise UserError(f"--out: {file} was trained by another recipe, as another version of tfl has it; name another folder")
+        raise UserError(f"out: {file} was trained by another recipe, as another version of tfl has it; name another folder")
     return found
 
 

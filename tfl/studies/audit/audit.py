@@ -14,6 +14,7 @@ from tfl.studies.audit import calibration, confidence, cues, labels, overfitting
 from tfl.studies.audit.calibration import RESULT
 from tfl.studies.audit.finding import Finding, Section
 from tfl.studies.audit.subject import LIMIT, Subject
+from tfl.whole import write_text
 
 SCHEMA = 1
 """Version of audit.json; it rises when a field changes its meaning or goes."""
@@ -97,7 +98,7 @@ def check(names: tuple[str, ...]) -> tuple[str, ...]:
     """The sections `names`, or all. Raises `UserError` for one that is none."""
     for name in names:
         if name not in SECTIONS:
-            raise UserError(f"--sections: {name!r} is not valid{did_you_mean(name, SECTIONS)}; one of {', '.join(SECTIONS)}")
+            raise UserError(f"sections: {name!r} is not valid{did_you_mean(name, SECTIONS)}; one of {', '.join(SECTIONS)}")
     return tuple(name for name in SECTIONS if name in names or not names)
 
 
@@ -120,6 +121,4 @@ def _save(run: Run, done: Audit, options: Options) -> None:
             "limit": options.limit,
         },
     }
-    draft = run.directory / f".{RESULT}.partial"
-    draft.write_text(json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    draft.replace(run.directory / RESULT)
+    write_text(run.directory / RESULT, json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n")

@@ -71,7 +71,7 @@ def foreign(subject: Subject, source: str) -> Examples:
     raw = guess(source)
     records = data.SOURCES[raw["source"]].read(validate(data.AnyConfig, raw), 0)
     if records.modality != facts.modality:
-        raise UserError(f"--ood: {source} holds {records.modality}s, but this run reads {facts.modality}s; name another")
+        raise UserError(f"ood: {source} holds {records.modality}s, but this run reads {facts.modality}s; name another")
     return taken(next(rows for rows in records.splits.values() if len(rows)), subject.limit)
 
 

@@ -47,7 +47,7 @@ def slices_of(subject: Subject, names: tuple[str, ...]) -> dict[str, np.ndarray]
         assert frame is not None
         if name not in frame.columns:
             known = [*found, *map(str, frame.columns)]
-            raise UserError(f"--slices: no column {name!r}{did_you_mean(name, known)}; one of {', '.join(known)}")
+            raise UserError(f"slices: no column {name!r}{did_you_mean(name, known)}; one of {', '.join(known)}")
         chosen[name] = _values(frame[name].reindex(pd.Index(rows.ids, dtype=object)))
     return chosen
 
@@ -175,14 +175,14 @@ def _findings(columns: dict[str, Any]) -> tuple[Finding, ...]:
 def scratch_scores(subject: Subject, scratch: Subject) -> np.ndarray:
     """`[N]`: those of the from-scratch run for the examples of the other one. Raises `UserError` where it is another thing."""
     if scratch.config["backbone"]["weights"] != "none":
-        raise UserError(f"--scratch: {scratch.run.directory} began with weights; name a run with backbone.weights: none")
+        raise UserError(f"scratch: {scratch.run.directory} began with weights; name a run with backbone.weights: none")
     own, other = subject.test, scratch.test
     places = {one: place for place, one in enumerate(other.rows.ids.tolist())}
     if scratch.classes != subject.classes or not all(one in places for one in own.rows.ids.tolist()):
         raise UserError(
-            f"--scratch: {scratch.run.directory} was tested on other examples; train it on the same data with the same seed"
+            f"scratch: {scratch.run.directory} was tested on other examples; train it on the same data with the same seed"
         )
     order = np.array([places[one] for one in own.rows.ids.tolist()])
     if not np.array_equal(other.labels[order], own.labels):
-        raise UserError(f"--scratch: {scratch.run.directory} has other labels for the same examples; train it on the same data")
+        raise UserError(f"scratch: {scratch.run.directory} has other labels for the same examples; train it on the same data")
     return scratch.scores(other)[order]
