@@ -236,6 +236,18 @@ def test_without_matplotlib_there_is_no_picture(tmp_path: Path, monkeypatch: pyt
     assert not list(tmp_path.iterdir())
 
 
+def test_scratch_has_the_network_and_the_vocabulary_of_the_folder_that_holds_the_weights(
+    calls: Path, tiny_bert: Path, tmp_path: Path
+) -> None:
+    words = ["--label", "tone", "--backbone", "bert", "--weights", str(tiny_bert), "--out", str(tmp_path / "c")]
+    plan_of_it = ["--labels", "4", "--seeds", "2", "--methods", "head", "--updates", "2"]
+    assert main(["compare", str(calls), *words, *plan_of_it]) == 0
+    trials = [json.loads(file.read_text()) for file in (tmp_path / "c" / "trials").iterdir()]
+    trained = {one["method"]: one["trained_parameters"] for one in trials}
+    inside = backbones.load("bert", weights=str(tiny_bert)).model.count_params()
+    assert trained["scratch"] == trained["head"] + inside
+
+
 def test_a_comparison_is_of_classes(calls: Path, tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = "\n".join(f"{'rose ' * (place % 7)}fell,{place % 7 * 1.5}" for place in range(40))
     table = tmp_path / "t.csv"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import functools
 import importlib.util
 import json
@@ -146,6 +147,12 @@ def entry(name: str) -> Application | Text | HubModule:
         f"({', '.join(list(BACKBONES)[:4])}, …), a KerasHub preset (`tfl list presets`), a folder or a handle "
         "(hf://…, kaggle://…, package://…)"
     )
+
+
+def untrained(config: Config) -> Config:
+    """That of the same network with random weights; of a text encoder, whose weights may name another size, that size."""
+    found = entry(config.name)
+    return found.untrained(config) if isinstance(found, Text) else dataclasses.replace(config, weights="none")
 
 
 def check(config: Config) -> None:

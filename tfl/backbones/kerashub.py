@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -81,6 +82,12 @@ class Text:
             blocks=blocks,
             weights=_report(config, handle, folder, file, blocks, encoder, model),
         )
+
+    def untrained(self, config: Config) -> Config:
+        """`config` with random weights; network and vocabulary stay those of the files that its weights come from."""
+        handle, _ = self._handle(config)
+        name = config.name if handle == self.source() else handle
+        return dataclasses.replace(config, name=name, weights="none")
 
     def _handle(self, config: Config) -> tuple[str, Path | None]:
         """Whose config, vocabulary and weights to use, and the file of weights where `config` names one by itself."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tfl import predict
+from tfl import backbones, predict
 from tfl.backbones import Backbone
 from tfl.config import UserError, plain
 from tfl.data.splits import Splits
@@ -98,8 +98,7 @@ class Trainer:
         """The config of a trial; a batch has no more examples than there are."""
         config = self.config
         data = dataclasses.replace(config.data, batch_size=min(config.data.batch_size, len(splits.train)))
-        weights = "none" if method == SCRATCH else config.backbone.weights
-        backbone = dataclasses.replace(config.backbone, weights=weights)
+        backbone = backbones.untrained(config.backbone) if method == SCRATCH else config.backbone
         return dataclasses.replace(config, seed=seed, data=data, backbone=backbone, phases=self.phases(method))
 
     def _budgeted(self, config: finetune.Config, steps: int) -> tuple[finetune.Config, Clock]:
