@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 import tfl
-from tfl import Last, Lora, Phase, UserError
+from tfl import Last, Lora, Phase, UserError, distribute
 from tfl.cli import main
 from tfl.config import read
 
@@ -232,6 +232,13 @@ def test_folds(calls: Path, tiny_bert: Path, tmp_path: Path) -> None:
     assert len(accuracy["values"]) == 3
     assert accuracy["mean"] == pytest.approx(np.mean(accuracy["values"]))
     assert accuracy["low"] <= accuracy["mean"] <= accuracy["high"]
+
+
+def test_too_few_examples_for_one_batch_of_a_fixed_shape(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distribute, "needs_static_shapes", lambda strategy: True)
+    backbone = {"name": "mobilenet_0.25", "weights": "none", "image_size": 32}
+    with pytest.raises(UserError, match=r"^data\.batch_size: \d+ examples to train on make no batch, which needs 500 of them"):
+        tfl.finetune(photos, backbone=backbone, data={"batch_size": 500}, phases=[Phase(epochs=1)], out=tmp_path / "run")
 
 
 def test_nothing_is_overwritten(image_run: Any, photos: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from tests.assets import asset
 from tests.data.make import png, write_folder
 from tfl import data
 from tfl.config import UserError
+from tfl.data.given import given
 from tfl.methods.facts import describe_data, told_of_data
 
 
@@ -23,6 +25,17 @@ def with_splits(root: Path, **counts: int) -> Path:
     for place, (name, count) in enumerate(counts.items()):
         write_folder(root / name, {"ant": count, "bee": count}, seed=1000 * place)
     return root
+
+
+def test_a_name_that_is_not_utf_8_is_reported(tmp_path):
+    root = write_folder(tmp_path / "photos", {"dog": 20, "cat": 20})
+    os.rename(os.fsencode(root / "dog" / "00.png"), os.fsencode(root / "dog") + b"/caf\xe9.png")
+    splits = load(root)
+    assert sum(splits.sizes.values()) == 39
+    assert [(bad.id, bad.reason) for bad in splits.unreadable] == [("dog/caf\\udce9.png", "its path is not UTF-8; rename it")]
+    found = given(root, "image", False, {})
+    assert len(found.errors) == 1
+    "\n".join(found.ids).encode("utf-8")
 
 
 def test_one_folder_a_class(tmp_path):

@@ -52,6 +52,12 @@ def test_several_labels_and_numbers(tmp_path):
     assert load(tmp_path / "r").kind == "regression"
 
 
+def test_whole_numbers_are_classes_however_many_there_are(tmp_path):
+    write_records(tmp_path / "a.tfrecord", [{"image": png(i % 200), "label": i % 60} for i in range(360)])
+    splits = load(tmp_path)
+    assert (splits.kind, len(splits.class_names)) == ("classification", 60)
+
+
 def test_a_shard_that_breaks_off_is_read_to_the_break_and_reported(tmp_path):
     write_shards(tmp_path, {"a": 100, "b": 100})
     cut = tmp_path / "a.tfrecord"  # the one that is not the last

@@ -17,7 +17,7 @@ import tfl
 from tests.assets import asset
 from tfl.cli import main
 from tfl.config import UserError
-from tfl.serving import bundle
+from tfl.serving import bundle, certificate
 
 
 def version_of(folder: Path) -> Path:
@@ -111,6 +111,9 @@ def test_an_export_that_predicts_otherwise_fails(
     with pytest.raises(UserError, match=reason) as caught:
         image_run.export(tmp_path / "export")
     assert not list(tmp_path.rglob("saved_model.pb"))  # nothing is left that a server could load
+    bundle.check(tmp_path / "export")
+    (tmp_path / "export" / ".draft-killed").mkdir()
+    bundle.check(tmp_path / "export")  # the same command can be given again
     if name != "classes":
         worst = str(caught.value).splitlines()[1]
         assert ".png: evaluated" in worst
@@ -198,6 +201,19 @@ def test_versions_are_counted_and_configured(image_run: Any, image_export: Path,
     assert [path.name for path in bundle.chosen(folder / "photos")] == ["1", "2"]
     assert "docker run" in (folder / "README.md").read_text()
     assert "| accuracy |" in (folder / "photos" / "2" / "model_card.md").read_text()
+
+
+def test_the_witness_finds_what_is_installed_by_the_path_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As HPC modules install packages; and imports nothing from beside itself."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "of_a_module.py").write_text("VALUE = 7")
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts" / "json.py").write_text("raise SystemExit('the wrong one')")
+    script = tmp_path / "scripts" / "script.py"
+    script.write_text("import json, sys, of_a_module, numpy as np\nnp.savez(sys.argv[1], value=of_a_module.VALUE)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    monkeypatch.chdir(tmp_path / "scripts")
+    assert certificate._asked("TensorFlow", tmp_path, [script, tmp_path / "answers.npz"])["value"] == 7
 
 
 def test_a_foreign_folder_is_left_alone(image_run: Any, tmp_path: Path) -> None:

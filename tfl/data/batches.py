@@ -46,10 +46,10 @@ class Batches:
     def __len__(self) -> int:
         """Batches an epoch."""
         whole, rest = divmod(len(self.examples), self.batch_size)
-        return whole + int(rest >= self._least or (rest > 0 and not self.training))
+        return whole + int(rest >= self.least or (rest > 0 and not self.training))
 
     @property
-    def _least(self) -> int:
+    def least(self) -> int:
         """Rows that a batch has at least."""
         return self.batch_size if self.static else self.replicas
 
@@ -87,7 +87,7 @@ class Batches:
         """Rows of each batch of an epoch."""
         count, size = len(self), self.batch_size
         rest = len(self.examples) - size * (count - 1)
-        return [size] * (count - 1) + [min(max(rest, self._least), size)] if count else []
+        return [size] * (count - 1) + [min(max(rest, self.least), size)] if count else []
 
     def in_order(self, view: int | None = None) -> tf.data.Dataset:
         """The batches in the order of the examples; with `view`, each example as it is augmented in that epoch."""
@@ -98,11 +98,11 @@ class Batches:
     def _shared_out(self, data: tf.data.Dataset, skip: int) -> tf.data.Dataset:
         """`data` without a rest that is too small to give each replica an example, or with that rest made up."""
         rest = len(self.examples) % self.batch_size
-        if not 0 < rest < self._least:
+        if not 0 < rest < self.least:
             return data
         if self.training:
             return data.take(len(self.examples) - rest - skip * self.batch_size)
-        return data.concatenate(data.take(self._least - rest).repeat().take(self._least - rest))
+        return data.concatenate(data.take(self.least - rest).repeat().take(self.least - rest))
 
     def _examples(self, shuffle_seed: int | None, skip: int) -> tf.data.Dataset:
         return self.examples.dataset(shuffle_seed=shuffle_seed, skip=skip)

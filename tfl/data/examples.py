@@ -42,6 +42,11 @@ def strings(values: Iterable[Any]) -> np.ndarray:
     return array
 
 
+def writable(name: str) -> str:
+    """`name`, that of a file, as UTF-8 can hold it: a byte of it that is none is written out, `caf\\udce9.jpg`."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def digests(values: Iterable[bytes]) -> np.ndarray:
     """Results of `digest` as an array: [N], dtype S32."""
     return np.array(list(values), dtype="S32")
@@ -188,6 +193,9 @@ class Unreadable:
 
     id: str
     reason: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", writable(self.id))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -13,7 +13,7 @@ import numpy as np
 
 from tfl.config import UserError, did_you_mean
 from tfl.data.cells import in_short, missing, read_texts
-from tfl.data.examples import Columns, Modality, digest, digests, strings
+from tfl.data.examples import Columns, Modality, digest, digests, strings, writable
 from tfl.lazy import pd
 
 
@@ -165,7 +165,7 @@ def of_paths(ids: list[str], paths: Sequence[Any], shown: Mapping[str, list[Any]
     errors = {place: "no path" for place, name in enumerate(names) if not name}
     there = [place for place, name in enumerate(names) if name]
     errors.update({there[place]: reason for place, reason in unreadable([names[place] for place in there])})
-    return Given(ids=ids, inputs={"path": names}, errors=errors, shown=dict(shown or {}))
+    return Given(ids=[writable(name) for name in ids], inputs={"path": names}, errors=errors, shown=dict(shown or {}))
 
 
 def _of_images(inputs: Any) -> Given:

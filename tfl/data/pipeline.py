@@ -45,7 +45,7 @@ class ImageBatches(Batches):
         """As in `Batches`, and the same to the last bit where a service computes them."""
         if self.service is None or not self.training:
             return super().epoch(epoch, skip, share)
-        batches = in_batches(len(self.examples), self.batch_size, seed=stream_seed(self.seed, epoch), replicas=self._least)
+        batches = in_batches(len(self.examples), self.batch_size, seed=stream_seed(self.seed, epoch), replicas=self.least)
         own = split(batches[skip:], share)
         return steady(served(self.service, functools.partial(self._numbered, epoch, own), len(own))).prefetch(AHEAD)
 
@@ -163,7 +163,7 @@ class TextBatches(Batches):
             self.batch_size,
             max_tokens=self.max_tokens,
             seed=stream_seed(self.seed, epoch) if self.training else None,
-            replicas=self._least,
+            replicas=self.least,
         )
 
     def _dataset(self, batches: list[np.ndarray], share: Share | None = None) -> tf.data.Dataset:

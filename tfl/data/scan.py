@@ -87,8 +87,19 @@ def pixels(data: bytes) -> int:
     return height * width
 
 
+def _is_other_than_utf8(name: str) -> bool:
+    """Whether `name` is that of a file whose bytes Python could not read as text, with which TensorFlow opens nothing."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
 def _reason(item: str | bytes) -> str:
     """Why `item` can't be decoded, or "" where it can."""
+    if isinstance(item, str) and _is_other_than_utf8(item):
+        return "its path is not UTF-8; rename it"
     try:
         data = item if isinstance(item, bytes) else _read(item)
     except tf.errors.NotFoundError:

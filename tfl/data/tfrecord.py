@@ -71,7 +71,7 @@ def read(config: Config, seed: int = 0) -> Records:
     classes = _class_names(config, shards[0].parent)
     table = bool(values) and np.ndim(values[0]) == 1
     floats = classes is None and bool(values) and all(isinstance(value, float | np.floating) for value in values)
-    kind: AnyKind = "regression" if floats else "auto"  # the type that a record declares, whatever its numbers are
+    kind: AnyKind = "regression" if floats else "classification"  # the type that a record declares, whatever its numbers are
     labels = indicator_labels(_matrix(values), classes) if table else read_labels(values, kind, classes)
     splits, wrong = attach(parts, labels)
     return Records(

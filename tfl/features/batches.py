@@ -110,7 +110,7 @@ class StoredBatches(Batches):
 
     def _positions(self, epoch: int) -> list[np.ndarray]:
         """The places of the examples of each batch."""
-        return in_batches(len(self.examples), self.batch_size, seed=self._order(epoch), replicas=self._least)
+        return in_batches(len(self.examples), self.batch_size, seed=self._order(epoch), replicas=self.least)
 
     def _order(self, epoch: int) -> int | None:
         return stream_seed(self.seed, epoch) if self.training else None
@@ -162,7 +162,7 @@ class FeatureBatches(StoredBatches):
         if lengths is None:
             return super()._positions(epoch)
         lengths = np.full_like(lengths, lengths.max(initial=0)) if self.static else lengths
-        common: dict[str, Any] = {"seed": self._order(epoch), "replicas": self._least}
+        common: dict[str, Any] = {"seed": self._order(epoch), "replicas": self.least}
         return batches_by_length(lengths, self.batch_size, max_tokens=self.max_tokens, **common)
 
 

@@ -118,7 +118,7 @@ class Session:
         config = self.config
         if backbone.modality == "text" and backbone.preprocess.pad_values and examples not in self._tokenised:
             self._tokenised[examples] = tokenize(examples, backbone.preprocess)
-        return prepare(
+        made = prepare(
             self._tokenised.get(examples, examples),
             backbone.preprocess,
             modality=backbone.modality,
@@ -133,6 +133,12 @@ class Session:
             reduced=not exact,
             service=config.data.service,
         )
+        if training and not len(made):
+            raise UserError(
+                f"data.batch_size: {len(examples)} examples to train on make no batch, which needs {made.least} of them here; "
+                f"take a smaller batch_size, fewer devices (distribute), or more examples"
+            )
+        return made
 
     def tokenised(self, splits: Splits, backbone: Any) -> Splits:
         """`splits` with their texts tokenised; images as they are."""

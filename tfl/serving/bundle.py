@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 MODELS = "models.config"
 """The file that says which models a bundle has; TensorFlow Serving's `--model_config_file`."""
+DRAFT = ".draft-"
+"""How a folder in a bundle begins in which a version is being made, or was when its process was killed."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -43,8 +45,8 @@ def write(
     check(folder, name)
     name = name or name_of(run)
     base = folder / name
-    base.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".draft-", dir=folder) as place:
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=DRAFT, dir=folder) as place:
         draft = Path(place) / "version"
         facts, (task,) = run.facts, run.facts.tasks.values()
         export(
@@ -65,6 +67,7 @@ def write(
         if not certified.passed:
             raise UserError(certified.told())
         certified.save(draft)
+        base.mkdir(exist_ok=True)  # not before: where the export fails, the folder is as it was
         target = _moved(draft, base)
         if target.name != str(version):  # another export took the number
             certified = dataclasses.replace(certified, version=int(target.name))
@@ -78,7 +81,8 @@ def check(folder: Path, name: str | None = None) -> None:
     check_name(name)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; an export is a folder: name a new one")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / MODELS).is_file():
+    foreign = folder.is_dir() and any(not path.name.startswith(DRAFT) for path in folder.iterdir())
+    if foreign and not (folder / MODELS).is_file():
         raise UserError(f"{folder} is not empty, and not an export; name another folder")
 
 
@@ -119,7 +123,7 @@ def chosen(place: Path) -> list[Path]:
 
 
 def _next(base: Path) -> int:
-    return max((int(path.name) for path in base.iterdir() if path.name.isdigit()), default=0) + 1
+    return max((int(path.name) for path in base.glob("*") if path.name.isdigit()), default=0) + 1
 
 
 def _moved(draft: Path, base: Path) -> Path:

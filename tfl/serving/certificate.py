@@ -228,7 +228,9 @@ def _served(folder: Path, about: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 def _asked(runtime: str, folder: Path, words: list[str | Path]) -> dict[str, np.ndarray]:
     """The answers that the script `words[0]` writes to the file `words[-1]`."""
-    done = subprocess.run([sys.executable, "-I", *map(str, words)], capture_output=True, text=True, check=False)
+    # -P: nothing that lies where the scripts or the user are is imported. The rest of the path stays: HPC modules set
+    # PYTHONPATH, and pip installs into the user's own folder where it may write nowhere else.
+    done = subprocess.run([sys.executable, "-P", *map(str, words)], capture_output=True, text=True, check=False)
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
         raise UserError(f"{folder}: a process of {runtime} alone cannot use this export: {last[0][:500]}")

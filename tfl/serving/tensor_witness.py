@@ -1,6 +1,6 @@
 """A script, for a process of its own that knows NumPy and one runtime: what a model file says to preprocessed tensors.
 
-    python -I tensor_witness.py FORMAT MODEL BATCHES ANSWERS
+    python -P tensor_witness.py FORMAT MODEL BATCHES ANSWERS
 
 `BATCHES` is a folder of .npz files, each the inputs of a batch by their names. `ANSWERS`, an .npz, gets the outputs by
 their names, in the order of the files' names.

@@ -1,6 +1,6 @@
 """A script, for a process of its own that knows nothing of tfl: what a SavedModel says to kept examples.
 
-    python -I witness.py SAVED_MODEL EXAMPLES ANSWERS
+    python -P witness.py SAVED_MODEL EXAMPLES ANSWERS
 
 `EXAMPLES` is a file as `tfl.data.kept` writes it. `ANSWERS`, an .npz, gets the outputs of `serving_default` in the order of the
 examples, and `changed` and `missing`, the ids of those whose image file is another one now or is not there.
@@ -41,7 +41,8 @@ def main(saved_model: str, file: str, answers: str) -> None:
     def answer() -> None:
         columns = {name: tf.constant([row[name] for row in batch]) for name in inputs}
         for name, values in serve(**columns).items():
-            found.setdefault(name, []).append(values.numpy())
+            if name != "class_names" or name not in found:  # every row has the same
+                found.setdefault(name, []).append(values.numpy())
         batch.clear()
 
     for row in examples(file):
