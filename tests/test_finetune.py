@@ -106,6 +106,10 @@ def test_a_test_image_that_is_gone_is_named(photos: Path, tmp_path: Path) -> Non
     found = run.evaluate()
     assert found["examples"] == len(tested) - 1
     assert found["unreadable"] == [{"id": tested[0], "reason": "the file is gone"}]
+    (folder / tested[0]).write_bytes((folder / tested[1]).read_bytes())
+    assert run.evaluate()["unreadable"] == [{"id": tested[0], "reason": "the file is another one now"}], (
+        "of which nothing is known"
+    )
     (folder / tested[1]).unlink()
     with pytest.raises(UserError, match="2 of 24 examples unreadable"):
         run.evaluate()

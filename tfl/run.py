@@ -199,17 +199,17 @@ class Run:
         return evaluate.evaluate(task.kind, rows.labels, self._predictions(rows)[name], task.class_names, seed=seed)
 
     def _tested(self) -> tuple[Examples, tuple[Unreadable, ...]]:
-        """The kept test examples, and those whose image is not there any more. Raises `UserError` where that is too many."""
+        """The kept test examples, and those whose image is gone or another one. Raises `UserError` where these are too many."""
         from tfl.data.splits import check_unreadable
 
         file = self.directory / EXAMPLES
         if not file.is_file():
             raise UserError(f"{file} is not there; name the data to evaluate on")
         rows = kept.examples(file, self._task()[1].kind)
-        there = np.asarray([Path(path).is_file() for path in rows.inputs.get("path", ())] or [True] * len(rows))
-        gone = tuple(Unreadable(id=str(rows.ids[place]), reason="the file is gone") for place in np.flatnonzero(~there))
-        check_unreadable(len(rows) - len(gone), gone)
-        return rows.take(np.flatnonzero(there)), gone
+        said = {"missing": "the file is gone", "changed": "the file is another one now"}
+        gone = {place: Unreadable(str(rows.ids[place]), said[why]) for place, why in kept.gone(rows).items()}
+        check_unreadable(len(rows) - len(gone), tuple(gone.values()))
+        return rows.take(np.setdiff1d(np.arange(len(rows)), list(gone))), tuple(gone.values())
 
 
 def is_unfinished(directory: Path) -> bool:

@@ -145,8 +145,8 @@ def test_int8_is_calibrated_on_training_examples_or_not_at_all(image_run: Any, t
     moved = SimpleNamespace(config=report.config, data={**report.data, "fingerprint": "another"})
     with pytest.raises(UserError, match="has changed since"):
         tensors.training_examples(SimpleNamespace(report=moved))  # type: ignore[arg-type]
-    given = SimpleNamespace(config={"data": {"source": "memory"}})
-    with pytest.raises(UserError, match="got them in Python"):
+    given = SimpleNamespace(config={"data": {"source": "memory"}}, data=report.data)
+    with pytest.raises(UserError, match="got its data in Python"):
         tensors.training_examples(SimpleNamespace(report=given))  # type: ignore[arg-type]
 
 
@@ -162,7 +162,7 @@ def test_what_a_format_cannot_hold_is_refused(tmp_path: Path) -> None:
 
 MISTAKES = {
     "format": (["--format", "onyx"], "'onyx' is not valid (did you mean 'onnx'?)"),
-    "quantize": (["--format", "onnx", "--quantize", "int8"], "for --format litert alone"),
+    "quantize": (["--format", "onnx", "--quantize", "int8"], "for the format litert alone"),
     "how": (["--format", "litert", "--quantize", "int4"], "'int4' is not valid; dynamic or int8"),
     "loss": (["--format", "litert", "--quantize", "int8", "--max-loss", "2"], "--max-loss: 2 is not valid"),
     "extra": (["--format", "onnx"], "onnxruntime and tf2onnx is not installed; pip install '.[onnx]' in the clone of tfl"),

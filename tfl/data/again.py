@@ -1,4 +1,4 @@
-"""Labelled data for a model that exists already, and examples put together."""
+"""Labelled data for a model that exists already, the data of a run once more, and examples put together."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tfl.config import UserError, did_you_mean
 from tfl.data.config import DataConfig
 from tfl.data.examples import Columns, Examples, Kind, Modality, Records, Stream, Unreadable
 from tfl.data.guess import guess
-from tfl.data.splits import check_records
+from tfl.data.splits import Splits, check_records
 from tfl.lazy import tf
 from tfl.validate import validate
 
@@ -32,6 +32,22 @@ class Reads:
     pairs: bool
     kind: Kind
     class_names: tuple[str, ...]
+
+
+def splits(config: Mapping[str, Any], fingerprint: str) -> Splits:
+    """The data of a run again, whose resolved `config` this is. Raises `UserError` where it cannot be had, or has changed."""
+    from tfl import data
+
+    source = config["data"]["source"]
+    if source == "memory":
+        raise UserError("the run got its data in Python, so that its training and validation examples are not there")
+    try:
+        found = data.load(validate(data.AnyConfig, config["data"]), config["seed"])
+    except (UserError, OSError) as error:
+        raise UserError(f"the training and validation examples cannot be read: {error}") from error
+    if found.fingerprint != fingerprint:
+        raise UserError(f"the data of the source {source} has changed since; train again")
+    return found
 
 
 COLUMNS = ("text", "text_pair", "image", "label", "label_separator")

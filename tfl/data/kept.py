@@ -7,16 +7,20 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from tfl.data.examples import Columns, Examples, Kind, digest, digests, strings
+from tfl.data.files import hash_files
 from tfl.data.steady import steady
 from tfl.lazy import tf
 from tfl.whole import written
+
+Gone = Literal["missing", "changed"]
+"""Of an image file: it cannot be read any more, or is another one now."""
 
 
 def keep(examples: Examples, file: Path) -> None:
@@ -78,6 +82,24 @@ def examples(file: Path, kind: Kind) -> Columns:
         labels=_labels([row["label"] for row in rows], kind) if rows and "label" in rows[0] else None,
         digests=digests(row.get("digest") or digest(*contents) for row, contents in zip(rows, parts, strict=True)),
     )
+
+
+def image(row: Mapping[str, Any]) -> bytes | Gone:
+    """The encoded image of a kept example, or what became of its file since it was kept."""
+    if "image" in row:
+        return bytes(row["image"])
+    try:
+        data = Path(row["path"].decode()).read_bytes()
+    except OSError:
+        return "missing"
+    return data if digest(data) == row["digest"] else "changed"
+
+
+def gone(rows: Columns) -> dict[int, Gone]:
+    """What became of the image files of kept examples, by their places; those that are as they were are not among them."""
+    found = hash_files(list(rows.inputs.get("path", ())))
+    both = enumerate(zip(found, rows.digests.tolist(), strict=False))
+    return {place: "missing" if isinstance(now, str) else "changed" for place, (now, then) in both if now != then}
 
 
 def _labels(values: list[np.ndarray], kind: Kind) -> np.ndarray:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tfl.data.examples import digest
+from tfl.data import kept
 from tfl.lazy import pd
 from tfl.reporting.evidence import Evidence
 from tfl.reporting.section import Card, Section
@@ -88,18 +87,14 @@ def _card(name: str, example: dict[str, Any], lines: Sequence[str]) -> Card:
 
 def _bytes(example: dict[str, Any]) -> bytes | str:
     """The encoded image of an example, or why there is none."""
-    if "image" in example:
-        return bytes(example["image"])
-    if "path" not in example:
+    if "image" not in example and "path" not in example:
         return "The example is not kept."
-    file = Path(example["path"].decode())
-    try:
-        data = file.read_bytes()
-    except OSError:
-        return f"The file is not there any more: {file}"
-    if digest(data) != example["digest"]:
-        return f"The file is another one than when the run was evaluated: {file}"
-    return data
+    told = {
+        "missing": "The file is not there any more",
+        "changed": "The file is another one than when the run was evaluated",
+    }
+    found = kept.image(example)
+    return found if isinstance(found, bytes) else f"{told[found]}: {example['path'].decode()}"
 
 
 def thumbnail(data: bytes) -> tuple[str, int]:

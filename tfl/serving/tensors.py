@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfl import backbones, data
+from tfl import backbones
 from tfl.config import UserError
-from tfl.data import kept
+from tfl.data import again, kept
 from tfl.data.examples import Columns, Examples, digest, digests, strings
 from tfl.data.pipeline import prepare
-from tfl.validate import validate
 
 if TYPE_CHECKING:
     from tfl.run import Run
@@ -32,11 +31,11 @@ def of_kept(file: Path, preprocess: Path, about: Mapping[str, Any], folder: Path
     gone: dict[str, list[str]] = {"missing": [], "changed": []}
     rows = []
     for row in kept.read(file):
-        reason = _gone(row)
-        if reason is None:
+        found = kept.image(row) if "path" in row else b""
+        if isinstance(found, bytes):
             rows.append(row)
         else:
-            gone[reason].append(row["id"])
+            gone[found].append(row["id"])
     if rows:
         batches = inputs(_columns(rows), backbones.load_preprocess(preprocess), about["modality"], about["resize"])
         for number, batch in enumerate(batches):
@@ -58,29 +57,13 @@ def training_examples(run: Run) -> Examples:
 
     Raises `UserError` where they cannot be had again: data given in Python, or files that have changed since.
     """
-    config = run.report.config
-    why = "int8 takes its ranges from the run's training examples"
-    if config["data"]["source"] == "memory":
-        raise UserError(f"quantize int8: {why}, and the run got them in Python, so that they are not there; take dynamic")
     try:
-        splits = data.load(validate(data.AnyConfig, config["data"]), config["seed"])
-    except (UserError, OSError) as error:
-        raise UserError(f"quantize int8: {why}, and they cannot be read: {error}; take dynamic") from error
-    if splits.fingerprint != run.report.data["fingerprint"]:
-        raise UserError(f"quantize int8: {why}, and {config['data']['source']} has changed since; take dynamic, or train again")
+        splits = again.splits(run.report.config, run.report.data["fingerprint"])
+    except UserError as error:
+        why = "it takes the ranges of activations from the run's training examples"
+        raise UserError(f"quantize int8: {why}: {error}; or take dynamic") from error
     count = len(splits.train)
     return splits.train.take(np.unique(np.linspace(0, count - 1, min(count, CALIBRATED)).astype(np.int64)))
-
-
-def _gone(row: Mapping[str, Any]) -> str | None:
-    """Why an example cannot be asked: its image file is `missing`, or has `changed`."""
-    if "path" not in row:
-        return None
-    try:
-        content = Path(row["path"].decode()).read_bytes()
-    except OSError:
-        return "missing"
-    return None if digest(content) == row["digest"] else "changed"
 
 
 def _columns(rows: list[dict[str, Any]]) -> Columns:

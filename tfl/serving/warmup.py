@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from tfl.data import kept
 from tfl.lazy import tf
@@ -25,7 +24,9 @@ def write(folder: Path, model: str) -> bool:
     """Writes the requests for the version in `folder`, from its kept examples; whether it could."""
     if not installed():
         return False
-    rows = [row for row in islice(kept.read(folder / EVIDENCE / EXAMPLES), max(SIZES)) if _is_there(row)]
+    rows = list(islice(kept.read(folder / EVIDENCE / EXAMPLES), max(SIZES)))
+    if rows and "text" not in rows[0]:
+        rows = [{"images": image} for row in rows if isinstance(image := kept.image(row), bytes)]
     if not rows:
         return False
     from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
@@ -37,16 +38,9 @@ def write(folder: Path, model: str) -> bool:
             some = [rows[place % len(rows)] for place in range(size)]
             request = predict_pb2.PredictRequest()
             request.model_spec.name, request.model_spec.signature_name = model, "serving_default"
-            for name in ("text", "text_pair"):
+            for name in ("text", "text_pair", "images"):
                 if name in rows[0]:
                     request.inputs[name].CopyFrom(tf.make_tensor_proto([row[name] for row in some]))
-            if "text" not in rows[0]:
-                images = [row["image"] if "image" in row else Path(row["path"].decode()).read_bytes() for row in some]
-                request.inputs["images"].CopyFrom(tf.make_tensor_proto(images))
             log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
             writer.write(log.SerializeToString())
     return True
-
-
-def _is_there(row: dict[str, Any]) -> bool:
-    return "path" not in row or Path(row["path"].decode()).is_file()

@@ -6,22 +6,19 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tfl import data
 from tfl.config import UserError
+from tfl.data import again, kept
 from tfl.data import image as images
-from tfl.data import kept
 from tfl.data.batches import stream_seed
 from tfl.data.examples import Columns, Examples, Kind, digest, digests, strings
 from tfl.data.splits import Splits
 from tfl.lazy import pd, tf
 from tfl.run import EXAMPLES, PREDICTIONS, Run
 from tfl.tasks import Task
-from tfl.validate import validate
 
 LIMIT = 128
 """Examples, at most, that are predicted again and again."""
@@ -68,7 +65,7 @@ class Subject:
 
     @cached_property
     def test(self) -> Predicted:
-        """The test split as it was evaluated, without images whose file is not there any more."""
+        """The test split as it was evaluated, without images whose file is gone or another one now."""
         folder = self.run.directory
         for name in (EXAMPLES, PREDICTIONS):
             if not (folder / name).is_file():
@@ -82,22 +79,12 @@ class Subject:
         predictions = found[:, 0] if self.kind == "regression" else found
         labels = np.asarray(rows.labels, np.int64 if self.kind == "classification" else np.float64)
         whole = Predicted(rows=rows, labels=labels, predictions=predictions)
-        if "path" not in rows.inputs:
-            return whole
-        return whole.take(np.flatnonzero([Path(path).is_file() for path in rows.inputs["path"]]))
+        return whole.take(np.setdiff1d(np.arange(len(rows)), list(kept.gone(rows))))
 
     @cached_property
     def splits(self) -> Splits:
         """What the run was trained on. Raises `UserError` where that cannot be had again."""
-        if self.config["data"]["source"] == "memory":
-            raise UserError("the run got its data in Python, so that its training and validation examples are not there")
-        try:
-            splits = data.load(validate(data.AnyConfig, self.config["data"]), self.seed)
-        except OSError as error:
-            raise UserError(f"the training and validation examples cannot be read: {error}") from error
-        if splits.fingerprint != self.run.report.data["fingerprint"]:
-            raise UserError(f"the data of the source {self.config['data']['source']} has changed since; train again")
-        return splits
+        return again.splits(self.config, self.run.report.data["fingerprint"])
 
     def part(self, name: str) -> Predicted:
         """Some of the `train` or `validation` split, at most `ONCE * limit`, drawn by the seed, with predictions."""
