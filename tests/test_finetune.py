@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 import tfl
+from tests.data.test_cells import hub_table
 from tfl import Last, Lora, Phase, UserError, distribute
 from tfl.cli import main
 from tfl.config import read
@@ -236,6 +237,20 @@ def test_folds(calls: Path, tiny_bert: Path, tmp_path: Path) -> None:
     assert len(accuracy["values"]) == 3
     assert accuracy["mean"] == pytest.approx(np.mean(accuracy["values"]))
     assert accuracy["low"] <= accuracy["mean"] <= accuracy["high"]
+
+
+def test_a_table_of_encoded_images_goes_all_the_way(tmp_path: Path) -> None:
+    file = hub_table(tmp_path / "train.parquet")
+    small: dict[str, Any] = {"name": "mobilenet_0.25", "weights": "none", "image_size": 32}
+    fields: dict[str, Any] = {"phases": [Phase(epochs=1)], "data": {"on_error": "skip"}, "seed": 1}
+    run = tfl.finetune(str(file), backbone=small, out=tmp_path / "run", **fields)
+    assert run.evaluate()["accuracy"] == run.metrics["accuracy"]
+    assert main(["predict", str(run.directory), str(file), "--out", str(tmp_path / "p.csv")]) == 0
+    table = pd.read_csv(tmp_path / "p.csv")
+    assert len(table) == 40
+    assert table["error"].notna().sum() == 2
+    assert list(table["image"][:3]) == ["0.png", "1.png", "2.png"]
+    run.export(tmp_path / "export")
 
 
 def test_too_few_examples_for_one_batch_of_a_fixed_shape(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,7 +93,8 @@ class Run:
         examples = given(inputs, self.facts.modality, self.facts.pairs, self.columns)
         rows = examples.readable()
         name, task = self._task()
-        return examples.merged(predict.table(task, self._predictions(rows)[name], rows.ids))
+        pays = len(rows) >= self.facts.batch_size  # fewer are computed sooner than all that the store has is checked
+        return examples.merged(predict.table(task, self._predictions(rows, stored=pays)[name], rows.ids))
 
     def evaluate(self, source: Any = None, **fields: Any) -> dict[str, Any]:
         """What the model is worth on its own test split, which it predicts again, or on another labelled `source`: a path, a

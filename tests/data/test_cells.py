@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
+from tests.data.make import png
 from tfl import data
 from tfl.config import UserError
-from tfl.data.given import of_frame
+from tfl.data.given import given, of_frame
 from tfl.data.given_files import GivenFiles
 from tfl.data.labels import of_cells, read_labels
 
@@ -165,6 +166,54 @@ def test_a_column_is_one_thing(fields: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=re.escape(said)):
         data.from_memory(frame, data.memory.Config(**fields))
     assert data.from_memory(frame, data.memory.Config(text_pair="more", group="more")).class_names == ("a", "b")
+
+
+def hub_table(file: Path, count: int = 40) -> Path:
+    """A table of images as Hugging Face Datasets write one; two rows of it cannot be read."""
+    cells: list[Any] = [{"bytes": png(place), "path": f"{place}.png"} for place in range(count)]
+    cells[3], cells[7] = {"bytes": b"no image", "path": "3.png"}, None
+    pd.DataFrame({"image": cells, "label": np.arange(count) % 2}).to_parquet(file)
+    return file
+
+
+def test_encoded_images_in_a_table(tmp_path: Path) -> None:
+    file = hub_table(tmp_path / "train.parquet")
+    splits = data.load(data.table.Config(path=str(file), on_error="skip", validation=0.2, test=0.2))
+    assert sum(splits.sizes.values()) == 38
+    assert [(bad.id, bad.reason) for bad in splits.unreadable] == [
+        ("train.parquet:4", "not an image: starts with b'no image'"),
+        ("train.parquet:8", "no image"),
+    ]
+    row = next(iter(splits.test.dataset().as_numpy_iterator()))
+    assert row["image"] == png(int(splits.test.ids[row["index"]].split(":")[1]) - 1)
+
+
+def test_encoded_images_are_predicted(tmp_path: Path) -> None:
+    file = hub_table(tmp_path / "train.parquet")
+    for found in (GivenFiles([str(file)], "image", False, {}).whole(), given(pd.read_parquet(file), "image", False, {})):
+        assert sorted(found.errors) == [3, 7]
+        assert found.readable().inputs["image"][3] == png(4)
+        assert len(found.readable().digests) == 38
+    assert GivenFiles([str(file)], "image", False, {}).whole().shown["image"][:2] == ["0.png", "1.png"]
+    (tmp_path / "x.png").write_bytes(png(0))
+    with pytest.raises(UserError, match="predicted one after the other"):
+        GivenFiles([str(file), str(tmp_path / "x.png")], "image", False, {}).whole()
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ([png(0), "a.png"] * 20, "column 'image' holds paths of images and encoded images"),
+        ([np.zeros((4, 4))] * 40, "column 'image' holds ndarray"),
+        ([7] * 40, "column 'image' holds int 7; needed are paths of images, or the bytes of encoded ones"),
+    ],
+)
+def test_a_column_that_holds_no_images_is_refused_once(cells: list[Any], said: str) -> None:
+    frame = pd.DataFrame({"image": cells, "label": ["a", "b"] * 20})
+    with pytest.raises(UserError) as error:
+        data.from_memory(frame, data.memory.Config())
+    assert str(error.value).startswith(said)
+    assert len(str(error.value)) < 300
 
 
 def test_tensors_are_arrays() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
+
+from tfl.config import UserError
 
 SURROGATE = re.compile("[\ud800-\udfff]")
 """Half a character of UTF-16."""
@@ -21,6 +24,35 @@ def in_short(value: Any) -> str:
     """`value` as an error shows it."""
     text = repr(value)
     return f"{type(value).__name__} {text if len(text) <= 60 else text[:59] + '…'}"
+
+
+def image_cells(values: Sequence[Any], column: str) -> tuple[Literal["path", "image"], list[Any]]:
+    """The cells of a `column` of images, None where one is missing: paths (str), or the bytes of encoded images.
+
+    Either may stand in a mapping, `{"bytes": …, "path": …}`, as Hugging Face Datasets keep images. Raises `UserError` for a
+    cell that is neither, and for a column of both.
+    """
+    cells = [_image_cell(value, column) for value in values]
+    kinds = {type(cell) for cell in cells if cell is not None}
+    if len(kinds) > 1:
+        raise UserError(f"column {column!r} holds paths of images and encoded images; make it a column of one of them")
+    return "image" if kinds == {bytes} else "path", cells
+
+
+def _image_cell(value: Any, column: str) -> str | bytes | None:
+    inside = value
+    if isinstance(value, Mapping) and {"bytes", "path"} & set(value):
+        inside = value.get("path") if missing(value.get("bytes")) else value["bytes"]
+    if missing(inside):
+        return None
+    if isinstance(inside, (bytes, bytearray, memoryview)):
+        return bytes(inside)
+    if isinstance(inside, (str, os.PathLike)):
+        return os.fspath(inside)
+    raise UserError(
+        f"column {column!r} holds {in_short(value)}; needed are paths of images, or the bytes of encoded ones (JPEG, PNG, …); "
+        f"arrays of pixels are given as (arrays, labels)"
+    )
 
 
 def read_texts(values: Sequence[Any], column: str | None = None) -> tuple[list[str], dict[int, str]]:

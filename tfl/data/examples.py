@@ -7,7 +7,7 @@ else in tfl needs to know which of the two it has.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -39,6 +39,13 @@ def strings(values: Iterable[Any]) -> np.ndarray:
     listed = [str(value) for value in values]
     array = np.empty(len(listed), dtype=object)
     array[:] = listed
+    return array
+
+
+def encoded(images: Sequence[bytes]) -> np.ndarray:
+    """Encoded images as an array: [N], dtype object; an array of bytes would lose zeros at their ends."""
+    array = np.empty(len(images), dtype=object)
+    array[:] = images
     return array
 
 

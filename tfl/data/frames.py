@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from tfl.config import UserError, did_you_mean
-from tfl.data.cells import read_texts
-from tfl.data.examples import Columns, Modality, Records, Unreadable, digest, digests, strings
+from tfl.data.cells import image_cells, read_texts
+from tfl.data.examples import Columns, Modality, Records, Unreadable, digest, digests, encoded, strings
 from tfl.data.files import image_files
 from tfl.data.labels import Labels, indicator_labels, of_cells, read_labels, separated_labels
 from tfl.data.splits import NAMES, held_out
@@ -177,12 +177,13 @@ def _texts(frame: pd.DataFrame, names: list[str], ids: list[str], reasons: dict[
 
 
 def _images(column: pd.Series, folders: list[Path], ids: list[str], reasons: dict[int, str]) -> Columns:
-    """All rows as columns of paths, those that cannot be read with a reason and without a digest."""
-    missing = column.isna().to_numpy()
-    named = [place for place in range(len(ids)) if not missing[place]]
-    reasons.update({place: "no path" for place in range(len(ids)) if missing[place]})
-    values = column.tolist()
-    paths = strings("" if missing[place] else folders[place] / str(values[place]) for place in range(len(ids)))
+    """All rows as columns of paths or of encoded images, those that cannot be read with a reason and without a digest."""
+    kind, cells = image_cells(column.tolist(), str(column.name))
+    named = [place for place, cell in enumerate(cells) if cell is not None]
+    reasons.update({place: "no image" if kind == "image" else "no path" for place, cell in enumerate(cells) if cell is None})
+    if kind == "image":
+        return _encoded([cell or b"" for cell in cells], named, ids, reasons)
+    paths = strings("" if cell is None else folders[place] / cell for place, cell in enumerate(cells))
     read, kept, bad = image_files([paths[place] for place in named], [ids[place] for place in named])
     why = {item.id: item.reason for item in bad}
     for place in named:
@@ -191,6 +192,15 @@ def _images(column: pd.Series, folders: list[Path], ids: list[str], reasons: dic
     hashed = np.zeros(len(ids), dtype="S32")
     hashed[[named[place] for place in kept]] = read.digests
     return Columns(ids=strings(ids), inputs={"path": paths}, labels=None, digests=hashed)
+
+
+def _encoded(images: list[bytes], named: list[int], ids: list[str], reasons: dict[int, str]) -> Columns:
+    from tfl.data import scan
+
+    for place, reason in scan.unreadable([images[place] for place in named]):
+        reasons[named[place]] = reason
+    hashed = digests(digest(image) for image in images)
+    return Columns(ids=strings(ids), inputs={"image": encoded(images)}, labels=None, digests=hashed)
 
 
 def _split_column(column: pd.Series, ids: list[str]) -> list[str]:

@@ -7,13 +7,14 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tfl.config import UserError, did_you_mean
-from tfl.data.cells import in_short, missing, read_texts
-from tfl.data.examples import Columns, Modality, digest, digests, strings, writable
+from tfl.data.cells import image_cells, in_short, missing, read_texts
+from tfl.data.examples import Columns, Modality, digest, digests, encoded, strings, writable
 from tfl.lazy import pd
 
 
@@ -64,13 +65,16 @@ def _digests(inputs: Mapping[str, Any]) -> np.ndarray:
 
         return digests(found if isinstance(found, bytes) else b"" for found in hash_files(list(inputs["path"])))
     if "image" in inputs:
-        return digests(digest(image.tobytes()) for image in inputs["image"])
+        return digests(digest(image if isinstance(image, bytes) else image.tobytes()) for image in inputs["image"])
     rows = zip(*(inputs[name] for name in ("text", "text_pair") if name in inputs), strict=True)
     return digests(digest(*(text.encode("utf-8", "surrogatepass") for text in row)) for row in rows)
 
 
 def _chosen(values: Any, places: list[int]) -> np.ndarray:
-    return values[places] if isinstance(values, np.ndarray) else strings(values[place] for place in places)
+    if isinstance(values, np.ndarray):
+        return values[places]
+    chosen = [values[place] for place in places]
+    return encoded(chosen) if isinstance(chosen[0], bytes) else strings(chosen)
 
 
 def joined(parts: Sequence[Given]) -> Given:
@@ -80,6 +84,8 @@ def joined(parts: Sequence[Given]) -> Given:
     for part in parts:
         errors.update({len(ids) + place: reason for place, reason in part.errors.items()})
         ids += part.ids
+    if len({tuple(part.inputs) for part in parts}) > 1:
+        raise UserError("files of images and encoded images in a table are predicted one after the other; name one of them")
     names, shown = ({name: None for part in parts for name in getattr(part, kind)} for kind in ("inputs", "shown"))
     return Given(
         ids=ids,
@@ -168,6 +174,24 @@ def of_paths(ids: list[str], paths: Sequence[Any], shown: Mapping[str, list[Any]
     return Given(ids=[writable(name) for name in ids], inputs={"path": names}, errors=errors, shown=dict(shown or {}))
 
 
+def of_cells(
+    ids: list[str], values: Sequence[Any], column: str, folder: Path | None = None, shown: Sequence[Any] | None = None
+) -> Given:
+    """The images of a table's `column` with `ids`: paths, relative to `folder`, or encoded images; `shown`: to be repeated."""
+    from tfl.data.scan import unreadable
+
+    kind, cells = image_cells(values, column)
+    if kind == "path":
+        paths = [cell if cell is None or folder is None else folder / cell for cell in cells]
+        return of_paths(ids, paths, {} if shown is None else {"image": list(shown)})
+    errors = {place: "no image" for place, cell in enumerate(cells) if cell is None}
+    there = [place for place in range(len(cells)) if place not in errors]
+    errors.update({there[place]: reason for place, reason in unreadable([cells[place] for place in there])})
+    names = [value.get("path") if isinstance(value, Mapping) else None for value in shown or ()]
+    told = {} if shown is None else {"image": names}
+    return Given(ids=ids, inputs={"image": [cell or b"" for cell in cells]}, errors=errors, shown=told)
+
+
 def _of_images(inputs: Any) -> Given:
     if isinstance(inputs, (str, os.PathLike)):
         inputs = [inputs]
@@ -213,7 +237,9 @@ def of_frame(
     names = columns_of(list(frame.columns), modality, pairs, columns, origin)
     values = {key: frame[name].tolist() for key, name in names.items()}
     if modality == "image":
-        return of_paths(["" if missing(value) else str(value) for value in values["image"]], values["image"])
+        column = values["image"]
+        named = [str(place) if isinstance(value, (bytes, Mapping)) else value for place, value in enumerate(column)]
+        return of_cells(["" if missing(value) else str(value) for value in named], column, names["image"])
     return of_texts([str(place) for place in range(len(frame))], values, names, show=False)
 
 

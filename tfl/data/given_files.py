@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tfl.config import UserError, did_you_mean
-from tfl.data.cells import missing
 from tfl.data.examples import Modality
-from tfl.data.given import Given, columns_of, joined, of_paths, of_texts
+from tfl.data.given import Given, columns_of, joined, of_cells, of_paths, of_texts
 from tfl.data.table import EXTENSIONS
 from tfl.data.table_rows import decoded, names_of, rows_of
 
@@ -212,11 +211,10 @@ def _table(file: Path, origin: str, modality: Modality, pairs: bool, columns: Ma
 
     def of_images(found: Sequence[Row]) -> Given:
         values = [row.values[0] for row in found]
-        paths = [None if missing(value) else file.parent / str(value) for value in values]
-        return of_paths([row.id for row in found], paths, {"image": values})
+        return of_cells([row.id for row in found], values, names["image"], file.parent, values)
 
     if next(rows(), None) is None:
         raise UserError(f"{file.name}: no rows")
     if modality == "image":
-        return Source(rows=rows, given=of_images, image=lambda row: file.parent / str(row.values[0]))
+        return Source(rows=rows, given=of_images, image=lambda row: file.parent / str(row.values[0])[:1000])
     return Source(rows=rows, given=lambda found: _texts(found, names, tuple(names)))
