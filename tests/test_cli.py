@@ -222,3 +222,10 @@ def test_a_place_to_write_is_tried_in_python_too(tmp_path: Path) -> None:
     images = np.zeros((4, 32, 32, 3), np.uint8)
     with pytest.raises(UserError, match="is a file"):
         tfl.finetune((images, [0, 1, 0, 1]), backbone="mobilenet_v2", weights="none", out=tmp_path / "file" / "run")
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"tfl {tfl.__version__}\n"

@@ -8,6 +8,7 @@
     tfl.lr_find("photos/", backbone="resnet50", phase=2).suggested
     tfl.sweep("photos/", {"task.dropout": [0, 0.2]}, backbone="resnet50").ranked
     tfl.compare("photos/", backbone="resnet50", labels=[5, 20, "all"]).effects
+    tfl.audit("runs/photos").findings
 
 Importing `tfl` is cheap: TensorFlow is imported when something needs it.
 """
@@ -26,6 +27,7 @@ from tfl.phases import Last, Lora, Phase
 if TYPE_CHECKING:
     from tfl.backbones import Backbone
     from tfl.run import Run
+    from tfl.studies.audit.audit import Audit
     from tfl.studies.compare import Comparison
     from tfl.studies.lr_find import Found
     from tfl.studies.select import Selection
@@ -37,6 +39,10 @@ if "tensorflow" not in sys.modules:
     # TensorFlow by itself takes oneDNN on some processors only. It is quicker on all, and with it a row of a batch has the
     # same bits wherever it stands in the batch, on which the feature store relies.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+
+# A GPU's memory is taken as it is needed: the process that certifies an export computes on the same one.
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
 
 def finetune(
@@ -159,6 +165,28 @@ def compare(
     return job(source, backbone=backbone, weights=weights, out=out, options=options, fields=fields)
 
 
+def audit(
+    run: Run | str | Path,
+    *,
+    sections: Sequence[str] = (),
+    slices: Sequence[str] = (),
+    scratch: Run | str | Path | None = None,
+    ood: str | Path | None = None,
+    limit: int = 128,
+) -> Audit:
+    """Where does a finished `run` fail? Writes `audit.json` into its directory, and the page of the run anew.
+
+    `sections`: what is asked, of calibration, slices, robustness, confidence, labels, overfitting, cues (none named: all);
+    `slices`: columns of the source's table, or class, folder, length; `scratch`: a run of the same network from random weights
+    on the same data; `ood`: a source of input of another kind; `limit`: examples, at most, that are predicted again and again.
+    The result's `findings` are the worst first, `skipped` says why a section was not asked. Raises `UserError` for what the
+    user can put right.
+    """
+    from tfl.calls import audit as job
+
+    return job(run, sections=sections, slices=slices, scratch=scratch, ood=ood, limit=limit)
+
+
 def load(directory: str | Path) -> Run:
     """The finished run in `directory`. Raises `UserError` where there is none."""
     from tfl.run import load as load_run
@@ -179,6 +207,7 @@ __all__ = [
     "Phase",
     "UserError",
     "__version__",
+    "audit",
     "compare",
     "finetune",
     "load",

@@ -109,6 +109,27 @@ def lr_find(
     return found
 
 
+def audit(run: Any, *, sections: Sequence[str], slices: Sequence[str], scratch: Any, ood: str | Path | None, limit: int) -> Any:
+    """`tfl.audit`: an audit from Python values; the run's page is written anew where what draws it is there."""
+    named = {"sections": sections, "slices": slices}
+    for name, words in named.items():
+        if isinstance(words, str) or not isinstance(words, Sequence) or not all(isinstance(word, str) for word in words):
+            raise UserError(f"{name}: {words!r} is not valid; a list of names")
+    if isinstance(limit, bool) or not isinstance(limit, Integral) or limit < 1:
+        raise UserError(f"limit: {limit!r} is not valid; a whole number, at least 1")
+    from tfl import reporting
+    from tfl.run import Run, load
+    from tfl.studies.audit import audit as audits
+
+    asked = run if isinstance(run, Run) else load(run)
+    other = scratch if scratch is None or isinstance(scratch, Run) else load(scratch)
+    chosen = {name: tuple(words) for name, words in named.items()}
+    options = audits.Options(**chosen, scratch=other, ood=None if ood is None else str(ood), limit=int(limit))
+    done = audits.audit(asked, options)
+    reporting.attempt(asked.directory, print)
+    return done
+
+
 def _check_callbacks(callbacks: Any) -> None:
     """Raises `UserError` for what Keras would call back and cannot."""
     from tfl.lazy import keras

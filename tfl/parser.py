@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
+import tfl
 from tfl.config import did_you_mean, nearest
 
 
@@ -27,6 +28,7 @@ def whole() -> argparse.ArgumentParser:
     """The parser of `tfl`; `command` is the name of the command that was typed."""
     parser = Parser(prog="tfl", description="The transfer-learning workbench for Keras 3 on TensorFlow.")
     parser.add_argument("-v", "--verbose", action="store_true", help="show TensorFlow's own log")
+    parser.add_argument("--version", action="version", version=f"tfl {tfl.__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
     _train(commands)
     _sweep(commands)

@@ -182,7 +182,7 @@ def audit(arguments: argparse.Namespace) -> None:
     from tfl.config import UserError
 
     if arguments.limit is not None and arguments.limit < 1:
-        raise UserError(f"--limit: {arguments.limit} is not valid; at least 1")
+        raise UserError(f"limit: {arguments.limit} is not valid; at least 1")
     from tfl.run import load
     from tfl.studies.audit import audit as audits
     from tfl.studies.audit.calibration import RESULT

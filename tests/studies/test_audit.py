@@ -65,6 +65,21 @@ def audited(text_run: Any) -> dict[str, Any]:
     return answers(text_run)
 
 
+def test_an_audit_in_python(text_run: Any) -> None:
+    done = tfl.audit(text_run.directory, sections=["slices"], slices=["region"])
+    assert set(done.sections) == {"slices"}
+    assert any(name == "slices" and "north" in found.text for name, found in done.findings)
+    assert answers(text_run)["options"]["slices"] == ["region"]
+    for options, said in (
+        ({"sections": "slices"}, "sections: 'slices' is not valid; a list of names"),
+        ({"sections": ["slice"]}, "sections: 'slice' is not valid (did you mean 'slices'?)"),
+        ({"limit": 0}, "limit: 0 is not valid; a whole number, at least 1"),
+    ):
+        with pytest.raises(UserError) as error:
+            tfl.audit(text_run, **options)
+        assert str(error.value).startswith(said)
+
+
 def test_a_run_on_texts_is_asked_all_but_what_texts_lack(audited: dict[str, Any]) -> None:
     assert set(audited["sections"]) == EVERY - {"cues"}
     assert audited["skipped"] == {"cues": "cues: only images have places"}

@@ -1,4 +1,4 @@
-"""Table: CSV, TSV, JSONL or Parquet with a column of texts (or pairs of them) or of image paths.
+"""Table: CSV, TSV, JSONL or Parquet with a column of texts (or pairs of them), of image paths or of encoded images.
 
 An example is a row; its id is the file and the line (`calls.csv:14`; in Parquet the row, counted from 1).
 """
@@ -36,7 +36,7 @@ class ColumnConfig(DataConfig):
     text_pair: str | None = None
     """Column of second texts, where an example is a pair (premise and hypothesis, question and passage)."""
     image: str | None = None
-    """Column of image paths, relative to the table's folder."""
+    """Column of image paths, relative to the table's folder, or of encoded images: bytes, or {"bytes": …}."""
     label: str | tuple[str, ...] | None = None
     """Column of labels; several columns of 0 and 1 make it multi-label; null: the one that is called label."""
     label_separator: str | None = None

@@ -44,9 +44,17 @@ def of_environment(engine: str, engine_version: str) -> dict[str, Any]:
         "format": FORMAT,
         "engine": [engine, engine_version],
         "versions": {name: metadata.version(name) for name in names},
-        "device": _device(),
+        "device": _device() + _rounding(),
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", ""),
     }
+
+
+def _rounding() -> str:
+    """Whether a GPU takes the factors of a product with 10 of their 23 bits (TF32); nothing of a CPU."""
+    if not tf.config.list_logical_devices("GPU"):
+        return ""
+    is_on = os.environ.get("NVIDIA_TF32_OVERRIDE") != "0" and tf.config.experimental.tensor_float_32_execution_enabled()
+    return f", TF32 {'on' if is_on else 'off'}"
 
 
 @functools.cache
