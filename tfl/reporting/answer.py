@@ -75,8 +75,9 @@ def _transfer(run: Evidence) -> Answer:
         said = (f"No training from scratch stands beside this run, and tfl compare cannot make one yet for {what}.",)
         return dataclasses.replace(unknown, sentences=said)
     if config.get("data", {}).get("source") == "memory":
-        said = ("The data was given in Python. Write it to a folder or a table, and tfl compare can train on it from scratch.",)
-        return dataclasses.replace(unknown, sentences=said)
+        call = f'tfl.compare(data, backbone="{config["backbone"]["name"]}", out="{run.directory / "compare"}")'
+        said = f"The data was given in Python. There, {call} compares the same network from random weights; then the answer is here."
+        return dataclasses.replace(unknown, sentences=(said,))
     command = shlex.join(["tfl", "compare", str(run.directory / CONFIG), "--out", str(run.directory / "compare")])
     return dataclasses.replace(
         unknown,

@@ -12,11 +12,13 @@ MEASURES = {
     "slope": "mean accuracy on the validation split over the budget",
     "start": "accuracy on the validation split after the first epoch",
 }
+"""What a method is compared with scratch by."""
 DONE = {
     "helped": "helped",
     "no difference": "made no difference that this data can show",
     "hurt": "hurt",
 }
+"""What the transfer did, by the verdict."""
 BADGES = {"helped": "helped", "no difference": "no difference shown", "hurt": "hurt", "mixed": "it depends"}
 
 

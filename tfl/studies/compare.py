@@ -15,6 +15,7 @@ from tfl.config import plain
 from tfl.methods import finetune
 from tfl.methods.facts import describe_data, hardware, versions
 from tfl.methods.session import Session
+from tfl.reporting.transfer import labels_in_words
 from tfl.studies import effects, recipes, trial
 from tfl.studies.effects import Effect, Key, Trials
 from tfl.studies.folder import claimed
@@ -54,7 +55,7 @@ def compare(config: finetune.Config, plan: Plan, out: str | Path | None = None, 
     with claimed(folder, ABOUT, about, "comparison"), Session(config, folder / "session") as session, session.interrupt:
         trainer = Trainer(session, config, plan, source)
         plan = trainer.plan
-        session.say(f"primary end point, declared before the run: {plan.measure} at {plan.endpoint_labels} labels a class")
+        session.say(f"primary end point, declared before the run: {plan.measure} with {labels_in_words(plan.endpoint_labels)}")
         (folder / TRIALS).mkdir(exist_ok=True)
         done: dict[Key, Trial] = {}
         keys = list(_keys(plan, config.seed))
@@ -82,8 +83,8 @@ def _keys(plan: Plan, seed: int) -> Iterator[Key]:
 
 def _line(done: Trial, number: int, count: int) -> str:
     return (
-        f"{number}/{count}  {done.method}, {done.labels} labels a class, seed {done.seed}: test accuracy {done.accuracy:.3f}, "
-        f"{done.updates} updates, {done.seconds:.1f} s"
+        f"{number}/{count}  {done.method}, {labels_in_words(done.labels)}, seed {done.seed}: "
+        f"test accuracy {done.accuracy:.3f}, {done.updates} updates, {done.seconds:.1f} s"
     )
 
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from tfl.reporting.transfer import MEASURES
 from tfl.studies import curves, paired
 from tfl.studies.curves import Shape
 from tfl.studies.paired import Paired
-from tfl.studies.plan import MEASURES, SCRATCH, Plan
+from tfl.studies.plan import SCRATCH, Plan
 from tfl.studies.subsets import Labels
 from tfl.studies.trial import Trial
 from tfl.studies.verdict import Verdict, advice, verdict

@@ -81,7 +81,7 @@ def learning(trials: Sequence[Mapping[str, Any]], labels: Any, over: str) -> Pic
         axes.grid()
         legend(axes, 4)
 
-    told = f"validation accuracy by {over} with {labels} labels a class"
+    told = f"validation accuracy by {over} with {labels_in_words(labels)}"
     return Picture(name=f"learning-{labels}", told=told, draw=plot, height=2.4)
 
 

@@ -9,6 +9,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from tfl.config import UserError, did_you_mean
+from tfl.reporting.transfer import MEASURES
 from tfl.studies.subsets import ALL, Labels
 
 SCRATCH = "scratch"
@@ -21,12 +22,6 @@ METHODS = {
     "config": "the phases of the config",
 }
 """What can be compared."""
-MEASURES = {
-    "end": "accuracy on the test split at the end",
-    "slope": "mean accuracy on the validation split over the budget",
-    "start": "accuracy on the validation split after the first epoch",
-}
-"""What it is compared by."""
 LABELS: tuple[Labels, ...] = (5, 10, 20, 50, ALL)
 UPDATES = 200
 

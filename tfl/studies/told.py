@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tfl.reporting.transfer import DONE, MEASURES, labels_in_words
 from tfl.studies import effects
 from tfl.studies.compare import Comparison
 from tfl.studies.curves import LEVELS
 from tfl.studies.effects import Effect, Trials
-from tfl.studies.plan import MEASURES, METHODS, SCRATCH
-from tfl.studies.verdict import WORDS
+from tfl.studies.plan import METHODS, SCRATCH
 
 
 def told(result: Comparison) -> Any:
@@ -27,7 +27,7 @@ def told(result: Comparison) -> Any:
     others = len(found) - len(main)
     basis = [
         "",
-        f"primary end point: {MEASURES[plan.measure]}, {_labels(plan.endpoint_labels)}; {plan.seeds} paired seeds, "
+        f"primary end point: {MEASURES[plan.measure]}, {labels_in_words(plan.endpoint_labels)}; {plan.seeds} paired seeds, "
         f"{len(trials.right(SCRATCH, plan.labels[0])[0])} test examples; intervals over both",
         corrected(len(main), others),
         f"{SCRATCH}: {METHODS[SCRATCH]}; learning rate {_rate(trials)}, augmented as the others",
@@ -41,7 +41,7 @@ def sentence(one: Effect) -> str:
     """`head helped: …` with the numbers that it is said by."""
     low, high = one.decided
     return (
-        f"{one.method} {WORDS[one.verdict]}: {MEASURES[one.measure]}, {_labels(one.labels)}: {one.transfer:.3f} "
+        f"{one.method} {DONE[one.verdict]}: {MEASURES[one.measure]}, {labels_in_words(one.labels)}: {one.transfer:.3f} "
         f"against {one.scratch:.3f} from scratch, {one.value:+.3f} (interval {low:+.3f} to {high:+.3f})"
     )
 
@@ -105,7 +105,3 @@ def needed(found: Sequence[Mapping[str, Any]], counts: Sequence[float]) -> list[
 
 def _rate(trials: Trials) -> str:
     return f"{trials.of(SCRATCH, trials.plan.labels[0])[0].phases[0]['learning_rate']:g}"
-
-
-def _labels(labels: Any) -> str:
-    return "all labels" if labels == "all" else f"{labels} labels a class"

@@ -6,12 +6,6 @@ from typing import Literal
 
 Verdict = Literal["helped", "no difference", "hurt"]
 
-WORDS: dict[Verdict, str] = {
-    "helped": "helped",
-    "no difference": "made no difference that this data can show",
-    "hurt": "hurt",
-}
-
 
 def verdict(low: float, high: float) -> Verdict:
     """What the interval of the difference, method minus scratch, from `low` to `high` shows."""
