@@ -76,7 +76,7 @@ def _transfer(run: Evidence) -> Answer:
         return dataclasses.replace(unknown, sentences=said)
     if config.get("data", {}).get("source") == "memory":
         call = f'tfl.compare(data, backbone="{config["backbone"]["name"]}", out="{run.directory / "compare"}")'
-        said = f"The data was given in Python. There, {call} compares the same network from random weights; then the answer is here."
+        said = f"The data was given in Python. There, {call} compares it with the same network from random weights."
         return dataclasses.replace(unknown, sentences=(said,))
     command = shlex.join(["tfl", "compare", str(run.directory / CONFIG), "--out", str(run.directory / "compare")])
     return dataclasses.replace(
