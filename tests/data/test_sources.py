@@ -146,14 +146,14 @@ def test_an_unknown_source_is_named_with_the_nearest():
 def test_a_path_tells_its_source(source, tmp_path):
     config = MAKERS[source](tmp_path)
     path = config.name if source == "tfds" else config.path
-    raw = data.guess(path, batch_size=8, max_train=None)
-    assert raw == {"source": source, "name" if source == "tfds" else "path": path, "batch_size": 8}
-    assert validate(SOURCES[source].Config, raw).batch_size == 8
+    raw = data.guess(path)
+    assert raw == {"source": source, "name" if source == "tfds" else "path": path}
+    assert validate(SOURCES[source].Config, raw) == config
 
 
 def test_embedded_data_and_the_tfds_catalogue_have_names(tmp_path):
     assert data.guess("digits") == {"source": "digits"}
-    assert data.guess("tfds://glue/sst2", label="label") == {"source": "tfds", "name": "glue/sst2", "label": "label"}
+    assert data.guess("tfds://glue/sst2") == {"source": "tfds", "name": "glue/sst2"}
 
 
 def test_a_path_that_is_nothing_is_an_error_with_what_is_near(tmp_path):

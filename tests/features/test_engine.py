@@ -67,7 +67,6 @@ def test_images(name: engine.Choice) -> None:
     example = images()
     run = make(function, example, name, silent)
     assert run.name == name
-    assert run.version == engine.version(name)
     np.testing.assert_allclose(run(example)[0], function(example)[0], rtol=1e-4, atol=1e-6)
     check_rows(run, example)
     kept = run(example)[0]
@@ -180,7 +179,7 @@ def test_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "installed", lambda: False)
     assert make(double, [tf.ones([4, 3])], "auto", silent).name == "tensorflow"
-    with pytest.raises(UserError, match=r"pip install 'tfl\[openvino\]'"):
+    with pytest.raises(UserError, match=r"pip install '\.\[openvino\]'"):
         make(double, [tf.ones([4, 3])], "openvino", silent)
 
 

@@ -270,7 +270,7 @@ def _check(
         detail = f"the first layer that does not fit is {layer.name}: the network has {wants}, the file has {has}"
     else:
         detail = f"the file has convolutions that the network has not, the first is {extra[0].name} {_shapes(extra[0])}"
-    guess = _guess(path, file)
+    guess = _guess(file)
     raise UserError(
         f"weights: {path}: weights of another network, not of {name}: {detail}; {fitting} of {len(pairs)} layers fit"
         + (f"; by its layers' names the file is of {guess}" if guess and guess != name else "")
@@ -282,7 +282,7 @@ def _shapes(stored: StoredLayer) -> str:
     return ", ".join(str(tuple(array.shape)) for array in stored.arrays.values())
 
 
-def _guess(path: str, file: StoredFile) -> str:
+def _guess(file: StoredFile) -> str:
     names = " ".join(part.name for part in file.layers.values())
     for architecture, mark in ARCHITECTURES:
         if re.search(mark, names):

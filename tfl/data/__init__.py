@@ -50,8 +50,8 @@ def load(config: DataConfig, seed: int = 0, *, data: Any = None) -> Splits:
             f"source: {config.source!r} is not valid{did_you_mean(config.source, SOURCES)}; one of {', '.join(SOURCES)}"
         )
     if isinstance(config, memory.Config) and data is not None:
-        return split(from_memory(data, config, seed), config, seed)
-    return split(SOURCES[config.source].read(config, seed), config, seed)
+        return split(from_memory(data, config), config, seed)
+    return split(SOURCES[config.source].read(config), config, seed)
 
 
 __all__ = [

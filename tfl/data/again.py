@@ -72,7 +72,7 @@ def labelled(
     stored = isinstance(source, (str, Mapping)) or hasattr(source, "__fspath__")
     raw = (dict(source) if isinstance(source, Mapping) else guess(source)) if stored else {"source": "memory"}
     config = validate(data.AnyConfig, {**_inherited(raw, own, reads.kind), **raw, **fields})
-    records = data.SOURCES[config.source].read(config, 0) if stored else data.from_memory(source, config, 0)
+    records = data.SOURCES[config.source].read(config) if stored else data.from_memory(source, config)
     # A source with only a test split is fine here, so that the check sees an (empty) part to train on.
     check_records(dataclasses.replace(records, splits={"all": (), **records.splits}), config)
     _check_fit(records, reads)

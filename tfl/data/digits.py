@@ -18,7 +18,7 @@ class Config(DataConfig):
     source: Literal["digits"] = "digits"
 
 
-def read(config: Config, seed: int = 0) -> Records:
+def read(config: Config) -> Records:
     """1,797 grey images, uint8 [8, 8]; the 17 levels of the original spread over 0..255."""
     from sklearn.datasets import load_digits
 

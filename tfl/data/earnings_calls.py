@@ -28,7 +28,7 @@ class Config(DataConfig):
     prepared, question."""
 
 
-def read(config: Config, seed: int = 0) -> Records:
+def read(config: Config) -> Records:
     """The sentences, grouped by company."""
     resource = importlib.resources.files("tfl.data") / "embedded" / "earnings_calls.csv"
     with importlib.resources.as_file(resource) as path:

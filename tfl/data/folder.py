@@ -34,7 +34,7 @@ class Config(DataConfig):
     """The folder: one sub-folder a class, or train/, val/ and test/ above them."""
 
 
-def read(config: Config, seed: int = 0) -> Records:
+def read(config: Config) -> Records:
     """Reads names and labels from the folders, and every file once to check it. Raises `UserError` for no such
     folder."""
     root = Path(config.path).expanduser()

@@ -57,7 +57,7 @@ def frame_records(parts: Sequence[Part], config: ColumnConfig) -> Records:
         columns = _images(frame[str(image)], [part.folder for part in parts for _ in range(len(part.frame))], ids, reasons)
     names = [part.name for part in parts for _ in range(len(part.frame))]
     where = np.array(names if config.split is None else _split_column(frame[config.split], ids))
-    groups = None if config.group is None else _group_column(frame[config.group], ids, reasons)
+    groups = None if config.group is None else _group_column(frame[config.group], reasons)
 
     kept = np.array([place for place in range(len(ids)) if place not in reasons], dtype=np.int64)
     columns = Columns(ids=columns.ids, inputs=columns.inputs, labels=labels.values, digests=columns.digests)
@@ -216,7 +216,7 @@ def _split_column(column: pd.Series, ids: list[str]) -> list[str]:
     return where
 
 
-def _group_column(column: pd.Series, ids: list[str], reasons: dict[int, str]) -> np.ndarray:
+def _group_column(column: pd.Series, reasons: dict[int, str]) -> np.ndarray:
     for place in np.flatnonzero(column.isna().to_numpy()).tolist():
         reasons.setdefault(place, f"no group in column {column.name!r}")
     return strings(column.tolist())

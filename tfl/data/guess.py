@@ -16,17 +16,13 @@ EMBEDDED = ("digits", "earnings_calls")
 """Sources that need no path."""
 
 
-def guess(path: str | os.PathLike[str], **fields: Any) -> dict[str, Any]:
-    """The raw config of the data at `path`, with those of `fields` that are not None.
+def guess(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The raw config of the data at `path`.
 
     A folder of images, of TFRecord shards or of a prepared TFDS data set; a .csv, .tsv, .jsonl, .parquet, .npz or
     .tfrecord file; "tfds://name"; or the name of an embedded data set. Raises `UserError` for anything else.
     """
-    given = {name: value for name, value in fields.items() if value is not None}
-    return {**_source(os.fspath(path)), **given}
-
-
-def _source(path: str) -> dict[str, Any]:
+    path = os.fspath(path)
     if path.startswith("tfds://"):
         return {"source": "tfds", "name": path.removeprefix("tfds://")}
     place = Path(path).expanduser()

@@ -29,7 +29,7 @@ class Config(ColumnConfig):
     """What a list of strings holds: texts, or paths of images; auto: paths where each ends like an image file."""
 
 
-def read(config: Config, seed: int = 0) -> Records:
+def read(config: Config) -> Records:
     """Raises a `UserError`: the data of such a config was in the memory of another process."""
     raise UserError(
         "source: memory: this run's data was given in Python and is not stored with it; give the data again "
@@ -37,7 +37,7 @@ def read(config: Config, seed: int = 0) -> Records:
     )
 
 
-def from_memory(data: Any, config: Config | None = None, seed: int = 0) -> Records:
+def from_memory(data: Any, config: Config | None = None) -> Records:
     """Records from a pandas `DataFrame` (columns as in `config`) or from a pair `(inputs, labels)`.
 
     `inputs` is an array of images, [N, H, W] or [N, H, W, C], uint8 or floats in 0..1 or 0..255; or a list of texts

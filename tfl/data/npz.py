@@ -42,7 +42,7 @@ class Config(DataConfig):
     """What the labels are; auto goes by their type."""
 
 
-def read(config: Config, seed: int = 0) -> Records:
+def read(config: Config) -> Records:
     """Reads the arrays. Raises `UserError` for a missing file, a missing array, or arrays that do not fit."""
     path = Path(config.path).expanduser()
     arrays = _arrays(path)

@@ -76,7 +76,7 @@ class Config(ColumnConfig):
     """A file like `path` with the rows to test on."""
 
 
-def read(config: Config, seed: int = 0) -> Records:
+def read(config: Config) -> Records:
     """Reads the file or files. Raises `UserError` for what is missing, not UTF-8, or no table."""
     from tfl.data.frames import frame_records
 

@@ -53,7 +53,7 @@ class Config(DataConfig):
     """Split to test on; null: test, where there is one."""
 
 
-def read(config: Config, seed: int = 0) -> Records:
+def read(config: Config) -> Records:
     """One pass over the data for labels, ids and digests. Raises `UserError` where there is none or it does not fit."""
     builder = _builder(config)
     image, texts, label = _features(builder, config)

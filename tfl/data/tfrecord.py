@@ -51,7 +51,7 @@ class Config(DataConfig):
         require(self, {"path": (bool(self.path), "a folder, a pattern or a list of files")})
 
 
-def read(config: Config, seed: int = 0) -> Records:
+def read(config: Config) -> Records:
     """One pass over all shards for labels and digests. Raises `UserError` for no shards and for features that lack."""
     shards = _shards(config.path)
     names = {"text": config.text_key} if config.text_key else {"image": config.image_key}
@@ -60,7 +60,7 @@ def read(config: Config, seed: int = 0) -> Records:
     unreadable: list[Unreadable] = []
     lost = 0
     for part, files in _by_split(shards).items():
-        parts[part], raw[part], bad, behind = _scan(part, files, names, config.label_key)
+        parts[part], raw[part], bad, behind = _scan(files, names, config.label_key)
         unreadable += bad
         lost += behind
     total = sum(file.stat().st_size for file in shards)
@@ -137,9 +137,7 @@ def _class_names(config: Config, folder: Path) -> list[str] | None:
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-def _scan(
-    part: str, files: Sequence[Path], names: dict[str, str], label_key: str
-) -> tuple[Stream, list[Any], list[Unreadable], int]:
+def _scan(files: Sequence[Path], names: dict[str, str], label_key: str) -> tuple[Stream, list[Any], list[Unreadable], int]:
     """The readable examples without labels, their raw labels, the unreadable ones, and the bytes behind breaks."""
     ids: list[str] = []
     labels: list[Any] = []

@@ -32,11 +32,6 @@ class Engine:
     name: Name
     run: Callable[[Sequence[Any]], list[np.ndarray]]
 
-    @property
-    def version(self) -> str:
-        """The release that computes."""
-        return version(self.name)
-
     def __call__(self, tensors: Sequence[Any]) -> list[np.ndarray]:
         """The function's outputs for `tensors`: images in batches of one size, texts, [rows, tokens], in any."""
         return self.run(tensors)

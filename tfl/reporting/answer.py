@@ -76,8 +76,8 @@ def _transfer(run: Evidence) -> Answer:
         return dataclasses.replace(unknown, sentences=said)
     if config.get("data", {}).get("source") == "memory":
         call = f'tfl.compare(data, backbone="{config["backbone"]["name"]}", out="{run.directory / "compare"}")'
-        said = f"The data was given in Python. There, {call} compares it with the same network from random weights."
-        return dataclasses.replace(unknown, sentences=(said,))
+        told = f"The data was given in Python. There, {call} compares it with the same network from random weights."
+        return dataclasses.replace(unknown, sentences=(told,))
     command = shlex.join(["tfl", "compare", str(run.directory / CONFIG), "--out", str(run.directory / "compare")])
     return dataclasses.replace(
         unknown,

@@ -69,7 +69,7 @@ def foreign(subject: Subject, source: str) -> Examples:
         files = GivenFiles([str(place)], facts.modality, facts.pairs, subject.run.columns)
         return next(files.parts(subject.limit)).given().readable()
     raw = guess(source)
-    records = data.SOURCES[raw["source"]].read(validate(data.AnyConfig, raw), 0)
+    records = data.SOURCES[raw["source"]].read(validate(data.AnyConfig, raw))
     if records.modality != facts.modality:
         raise UserError(f"ood: {source} holds {records.modality}s, but this run reads {facts.modality}s; name another")
     return taken(next(rows for rows in records.splits.values() if len(rows)), subject.limit)
