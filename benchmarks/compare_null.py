@@ -17,7 +17,7 @@ import measure
 import numpy as np
 
 from tfl.studies import paired
-from tfl.studies.verdict import verdict
+from tfl.studies.compare.verdict import verdict
 
 WANTED = 90
 CASES = (  # seeds, test examples, spread of seeds (of the logit), spread of examples

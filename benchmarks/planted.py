@@ -66,8 +66,8 @@ def shuffled_weights(file: Path, seed: int) -> None:
 def verdict(folder: Path, weights: Path, photos: tuple[np.ndarray, np.ndarray], arguments: Any, seed: int) -> tuple[str, float]:
     """That of a comparison on the end accuracy, and the difference."""
     from tfl.jobs import config_of
-    from tfl.studies.compare import compare
-    from tfl.studies.plan import plan
+    from tfl.studies.compare.compare import compare
+    from tfl.studies.compare.plan import plan
 
     pixels, labels = photos
     random = np.random.default_rng(seed)

@@ -71,7 +71,7 @@ def trained(name: str, train: int, size: int, seed: int, number: int, epochs: in
     """The test accuracy of candidate `number` after fine-tuning in full, and the seconds of the run."""
     import tfl
     from tfl.lazy import tf
-    from tfl.studies import recipes
+    from tfl.studies.compare import recipes
 
     tf.constant(0)
     one = candidates(size)[number]

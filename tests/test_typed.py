@@ -15,7 +15,7 @@ from tfl.config import UserError, override, read
 from tfl.jobs import config_of
 from tfl.parser import as_typed, whole
 from tfl.phases import Last, Lora, Phase
-from tfl.studies.plan import plan
+from tfl.studies.compare.plan import plan
 
 # --- values of overrides ----------------------------------------------------------------------------------------------
 

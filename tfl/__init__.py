@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from tfl.backbones import Backbone
     from tfl.run import Run
     from tfl.studies.audit.audit import Audit
-    from tfl.studies.compare import Comparison
-    from tfl.studies.lr_find import Found
-    from tfl.studies.select import Selection
-    from tfl.studies.sweep import Sweep
+    from tfl.studies.compare.compare import Comparison
+    from tfl.studies.lr_find.lr_find import Found
+    from tfl.studies.select.select import Selection
+    from tfl.studies.sweep.sweep import Sweep
 
 __version__ = "0.1.0"
 

@@ -41,7 +41,7 @@ def select(
     raw, given = _given(source, fields.get("backbone"), None, fields)
     config, plan = selection(raw, backbones, options)
     check_folder("out", out or "runs")
-    from tfl.studies.select import select as run
+    from tfl.studies.select.select import select as run
 
     return run(config, plan, out, source=given)
 
@@ -54,8 +54,8 @@ def compare(
     config, plan = comparison(raw, options)
     check_folder("out", out or "runs")
     from tfl import reporting
-    from tfl.studies import page, picture
-    from tfl.studies.compare import compare as run
+    from tfl.studies.compare import page, picture
+    from tfl.studies.compare.compare import compare as run
 
     done = run(config, plan, out, source=given)
     if done.trials is not None:
@@ -76,7 +76,7 @@ def sweep(
     fields: Mapping[str, Any],
 ) -> Any:
     """`tfl.sweep`: a sweep from Python values, and the run of its best."""
-    from tfl.studies import space as spaces
+    from tfl.studies.sweep import space as spaces
 
     raw, given = _given(source, backbone, weights, fields)
     dimensions = spaces.given(space)
@@ -84,7 +84,7 @@ def sweep(
         raise UserError(f"trials: {trials!r} is not valid; a whole number, at least 1")
     check_folder("out", out or "runs")
     spaces.check(raw, dimensions, config_of)
-    from tfl.studies import sweep as sweeps
+    from tfl.studies.sweep import sweep as sweeps
 
     done = sweeps.sweep(raw, dimensions, config_of, trials=trials, out=out, source=given)
     if not best or done.interrupted or not done.ranked:
@@ -98,11 +98,11 @@ def lr_find(
     """`tfl.lr_find`: a range test from Python values; its picture is drawn where Matplotlib is there."""
     raw, given = _given(source, backbone, weights, fields)
     config = config_of(raw)
-    from tfl.studies.rates import Sought
+    from tfl.studies.lr_find.rates import Sought
 
     sought = Sought(**options)
     check_folder("out", out or "runs")
-    from tfl.studies import lr_find
+    from tfl.studies.lr_find import lr_find
 
     found = lr_find.lr_find(config, sought, out, source=given)
     lr_find.draw(found)

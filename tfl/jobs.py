@@ -246,24 +246,24 @@ def listing(what: str) -> dict[str, str]:
 def selection(raw: Mapping[str, Any], named: str | Sequence[Any] | None, options: Mapping[str, Any]) -> tuple[Any, Any]:
     """The config and the plan of a selection among the backbones `named` (None: the defaults). Raises `UserError`.
 
-    `options`: fields of `tfl.studies.select.Plan`, None where they are left to its defaults. What `raw` says of `backbone`
+    `options`: fields of the selection's `Plan`, None where they are left to its defaults. What `raw` says of `backbone`
     holds for all of them but its name and weights.
     """
-    from tfl.studies.candidates import DEFAULTS, candidates
+    from tfl.studies.select.candidates import DEFAULTS, candidates
 
     base = raw.get("backbone") or {}
     chosen = None if named is None else candidates(named, base if isinstance(base, Mapping) else {})
     first = {"name": DEFAULTS["image"][0]} if chosen is None else configs.plain(chosen[0])
     config = config_of({**raw, "backbone": {**first, **base} if isinstance(base, Mapping) else base})
-    from tfl.studies.select import Plan
+    from tfl.studies.select.select import Plan
 
     given = {name: value for name, value in options.items() if value is not None}
     return config, Plan(backbones=chosen, named="name" in base, **given)
 
 
 def comparison(raw: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Any, Any]:
-    """The config and the plan of a comparison with training from scratch; `options` are those of `tfl.studies.plan.plan`."""
-    from tfl.studies.plan import plan
+    """The config and the plan of a comparison with training from scratch; `options` are those of `plan.plan`."""
+    from tfl.studies.compare.plan import plan
 
     found = plan(**options, own_phases=bool(raw.get("phases")))
     config = config_of(raw)

@@ -22,7 +22,7 @@ def sweep(arguments: argparse.Namespace) -> int:
     """Tries values of keys, prints the trials, and runs the best."""
     from tfl.config import UserError, override
     from tfl.jobs import check_folder, config_of, typed
-    from tfl.studies import space
+    from tfl.studies.sweep import space
 
     raw, overrides = typed(arguments)
     dimensions, plain = space.parse(overrides)
@@ -31,7 +31,7 @@ def sweep(arguments: argparse.Namespace) -> int:
     check_folder("--out", arguments.out or "runs")
     raw = override(raw, plain)
     space.check(raw, dimensions, config_of)
-    from tfl.studies import sweep
+    from tfl.studies.sweep import sweep
     from tfl.terminal import console, summary
 
     done = sweep.sweep(raw, dimensions, config_of, trials=arguments.trials, out=arguments.out)
@@ -61,9 +61,9 @@ def compare(arguments: argparse.Namespace) -> int:
     check_folder("--out", arguments.out or "runs")
     from tfl import reporting
     from tfl.run import REPORT
-    from tfl.studies import compare, page
-    from tfl.studies.picture import draw
-    from tfl.studies.told import told
+    from tfl.studies.compare import compare, page
+    from tfl.studies.compare.picture import draw
+    from tfl.studies.compare.told import told
     from tfl.terminal import console
 
     done = compare.compare(config, found, arguments.out)
@@ -115,7 +115,7 @@ def _report_one(folder: Path, out: Path | None, plots: Path | None) -> int:
     from tfl.terminal import console, summary
 
     if (folder / COMPARISON).is_file():
-        from tfl.studies import page
+        from tfl.studies.compare import page
 
         print(*page.said(folder), sep="\n")
         if plots is not None:
@@ -138,9 +138,9 @@ def select(arguments: argparse.Namespace) -> int:
     options = {"examples": arguments.examples, "depths": arguments.depths, "cost": arguments.cost}
     config, plan = selection(raw, arguments.backbones, options)
     check_folder("--out", arguments.out or "runs")
-    from tfl.studies.select import RESULT
-    from tfl.studies.select import select as run
-    from tfl.studies.told_ranking import told
+    from tfl.studies.select.select import RESULT
+    from tfl.studies.select.select import select as run
+    from tfl.studies.select.told import told
     from tfl.terminal import console
 
     done = run(config, plan, arguments.out)
@@ -156,13 +156,13 @@ def lr_find(arguments: argparse.Namespace) -> int:
     """Tries rising learning rates, and prints which one to take."""
     from tfl.config import extra
     from tfl.jobs import check_folder, typed_config
-    from tfl.studies.rates import Sought
+    from tfl.studies.lr_find.rates import Sought
 
     config = typed_config(arguments)
     options = {name: getattr(arguments, name) for name in ("phase", "steps", "lowest", "highest")}
     sought = Sought(**{name: value for name, value in options.items() if value is not None})
     check_folder("--out", arguments.out or "runs")
-    from tfl.studies import lr_find
+    from tfl.studies.lr_find import lr_find
 
     done = lr_find.lr_find(config, sought, arguments.out)
     if done.curve is None:

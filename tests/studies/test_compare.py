@@ -18,12 +18,12 @@ from tests.test_mistakes import run as run_alone
 from tfl import backbones, reporting
 from tfl.cli import main
 from tfl.methods import finetune
-from tfl.studies import effects, plan, recipes
-from tfl.studies.compare import _keys
-from tfl.studies.effects import Trials
-from tfl.studies.picture import draw
-from tfl.studies.trainer import Clock
-from tfl.studies.trial import Trial
+from tfl.studies.compare import effects, plan, recipes
+from tfl.studies.compare.compare import _keys
+from tfl.studies.compare.effects import Trials
+from tfl.studies.compare.picture import draw
+from tfl.studies.compare.trainer import Clock
+from tfl.studies.compare.trial import Trial
 
 
 def made(method: str, labels: Any, seed: int, right: list[int], curve: list[float]) -> Trial:
@@ -202,7 +202,7 @@ def test_a_budget_in_seconds_is_of_features_and_steps_and_ends_every_phase(monke
     two steps; the phases end at 3 and at 8 s.
     """
     now = [100.0]
-    monkeypatch.setattr("tfl.studies.trainer.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("tfl.studies.compare.trainer.time.perf_counter", lambda: now[0])
     clock = Clock([3.0, 8.0])
     model = types.SimpleNamespace(stop_training=False)
     clock.set_model(model)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tfl.studies import curves
+from tfl.studies.compare import curves
 
 
 def test_a_line_that_levels_off() -> None:

@@ -20,8 +20,8 @@ from tfl.cli import main
 from tfl.cut import cut
 from tfl.models import Group
 from tfl.phases import Phase
-from tfl.studies.lr_find import range_test
-from tfl.studies.rates import Curve, Sought, has_diverged
+from tfl.studies.lr_find.lr_find import range_test
+from tfl.studies.lr_find.rates import Curve, Sought, has_diverged
 
 
 class Ones:

@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 
 from tfl.studies import paired
+from tfl.studies.compare.verdict import advice, verdict
 from tfl.studies.paired import Paired
-from tfl.studies.verdict import advice, verdict
 
 
 def test_the_interval_adds_what_seeds_and_examples_bring() -> None:

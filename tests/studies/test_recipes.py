@@ -7,7 +7,7 @@ import pytest
 
 from tfl.config import UserError
 from tfl.phases import Phase
-from tfl.studies import recipes, subsets
+from tfl.studies.compare import recipes, subsets
 
 
 @pytest.mark.parametrize("seed", [0, 1])

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from tfl.studies import scores
-from tfl.studies.resampled import resampled
+from tfl.studies.select import scores
+from tfl.studies.select.resampled import resampled
 
 
 def data(count: int, width: int, classes: int, apart: float = 1.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

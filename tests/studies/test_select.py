@@ -20,11 +20,11 @@ from tfl.backbones.config import Config
 from tfl.cli import main
 from tfl.config import UserError
 from tfl.methods.session import Session
-from tfl.studies import frozen
-from tfl.studies.candidates import DEFAULTS, candidates, defaults, label
-from tfl.studies.frozen import Cost
-from tfl.studies.ranking import Candidate, Ranking, Scores, Weighed, ranked
-from tfl.studies.told_ranking import sentences
+from tfl.studies.select import frozen
+from tfl.studies.select.candidates import DEFAULTS, candidates, defaults, label
+from tfl.studies.select.frozen import Cost
+from tfl.studies.select.ranking import Candidate, Ranking, Scores, Weighed, ranked
+from tfl.studies.select.told import sentences
 from tfl.validate import validate
 
 # --- who is named -----------------------------------------------------------------------------------------------------

@@ -9,8 +9,8 @@ import pytest
 from tfl.config import UserError
 from tfl.jobs import config_of
 from tfl.phases import Last, Phase
-from tfl.studies import space
-from tfl.studies.space import Choices, Range
+from tfl.studies.sweep import space
+from tfl.studies.sweep.space import Choices, Range
 
 RAW: dict[str, Any] = {
     "data": {"source": "digits"},

@@ -23,9 +23,9 @@ from tfl.config import UserError, read
 from tfl.jobs import config_of
 from tfl.locks import lock
 from tfl.methods import METHODS, finetune
-from tfl.studies.journal import Journal, Trial
-from tfl.studies.space import Choices, Range
-from tfl.studies.sweep import run_best, sweep
+from tfl.studies.sweep.journal import Journal, Trial
+from tfl.studies.sweep.space import Choices, Range
+from tfl.studies.sweep.sweep import run_best, sweep
 
 RAW: dict[str, Any] = {
     "data": {"source": "digits", "max_train": 64, "batch_size": 16},

@@ -10,7 +10,7 @@ from typing import Any
 
 from tfl.config import UserError, did_you_mean
 from tfl.reporting.transfer import MEASURES
-from tfl.studies.subsets import ALL, Labels
+from tfl.studies.compare.subsets import ALL, Labels
 
 SCRATCH = "scratch"
 METHODS = {

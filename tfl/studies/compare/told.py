@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfl.reporting.transfer import DONE, MEASURES, labels_in_words
-from tfl.studies import effects
-from tfl.studies.compare import Comparison
-from tfl.studies.curves import LEVELS
-from tfl.studies.effects import Effect, Trials
-from tfl.studies.plan import METHODS, SCRATCH
+from tfl.studies.compare import effects
+from tfl.studies.compare.compare import Comparison
+from tfl.studies.compare.curves import LEVELS
+from tfl.studies.compare.effects import Effect, Trials
+from tfl.studies.compare.plan import METHODS, SCRATCH
 
 
 def told(result: Comparison) -> Any:

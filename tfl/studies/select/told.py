@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tfl.studies.ranking import Candidate, Ranking
-from tfl.studies.scores import REPEATS
-from tfl.studies.select import Selection
+from tfl.studies.select.ranking import Candidate, Ranking
+from tfl.studies.select.scores import REPEATS
+from tfl.studies.select.select import Selection
 
 
 def told(result: Selection) -> Any:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from tfl.methods.finetune import image_phases
 from tfl.phases import Last, Lora, Phase
-from tfl.studies.plan import SCRATCH
+from tfl.studies.compare.plan import SCRATCH
 
 POINTS = 10
 """Validations in a training, beside those before the first update and after the first and last epoch."""

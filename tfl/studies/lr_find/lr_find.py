@@ -26,7 +26,7 @@ from tfl.models import Group, groups
 from tfl.phases import Phase, in_words
 from tfl.step import Objective, Stepper
 from tfl.studies.folder import claimed
-from tfl.studies.rates import Curve, Sought, has_diverged
+from tfl.studies.lr_find.rates import Curve, Sought, has_diverged
 from tfl.training import Supervised
 from tfl.whole import write_text
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from tfl.config import UserError, extra
 from tfl.data.batches import stream_seed
-from tfl.studies import space as spaces
-from tfl.studies.space import Space
+from tfl.studies.sweep import space as spaces
+from tfl.studies.sweep.space import Space
 
 ASKED = 20
 """How often another proposal is asked for where one was tried before; the same values give the same bits."""

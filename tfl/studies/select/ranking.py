@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 
 from tfl.backbones.config import Config
-from tfl.studies.frozen import Cost
 from tfl.studies.paired import holm
-from tfl.studies.resampled import resampled
+from tfl.studies.select.frozen import Cost
+from tfl.studies.select.resampled import resampled
 
 Weighed = Literal["seconds", "parameters"]
 

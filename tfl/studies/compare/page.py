@@ -13,9 +13,9 @@ import yaml
 from tfl import reporting
 from tfl.config import UserError
 from tfl.reporting.evidence import COMPARISON
-from tfl.studies.curves import LEVELS
-from tfl.studies.plan import METHODS, SCRATCH
-from tfl.studies.told import corrected, level, needed
+from tfl.studies.compare.curves import LEVELS
+from tfl.studies.compare.plan import METHODS, SCRATCH
+from tfl.studies.compare.told import corrected, level, needed
 
 Found = Mapping[str, Any]
 """What stands in compare.json."""
@@ -46,7 +46,7 @@ def write(folder: Path, out: Path | None = None) -> Path:
     """Writes `report.html` into the directory of a finished comparison, or the page to `out`, and returns its path."""
     reporting.require()
     from tfl.reporting import page, transfer
-    from tfl.studies.picture import against_labels
+    from tfl.studies.compare.picture import against_labels
 
     found = read(folder)
     config = found["config"]
@@ -64,7 +64,7 @@ def plots(folder: Path, out: Path) -> list[Path]:
     """Writes the pictures of the page into `out`, each as PNG and as SVG, and returns their paths."""
     reporting.require()
     from tfl.reporting import ink
-    from tfl.studies.picture import against_labels
+    from tfl.studies.compare.picture import against_labels
 
     found = read(folder)
     top = against_labels(found["methods"], _counts(found), len(found["seeds"]))
@@ -87,7 +87,7 @@ def _about(found: Found) -> Iterator[str]:
 
 def _sections(found: Found) -> list[Any]:
     from tfl.reporting.section import Section, Table
-    from tfl.studies.picture import learning
+    from tfl.studies.compare.picture import learning
 
     over = "seconds" if found.get("budget") else "updates"
     pictures = [learning(found["trials"], labels, over) for labels in found["labels"]]

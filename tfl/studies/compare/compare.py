@@ -16,13 +16,13 @@ from tfl.methods import finetune
 from tfl.methods.facts import describe_data, hardware, versions
 from tfl.methods.session import Session
 from tfl.reporting.transfer import labels_in_words
-from tfl.studies import effects, recipes, trial
-from tfl.studies.effects import Effect, Key, Trials
+from tfl.studies.compare import effects, recipes, trial
+from tfl.studies.compare.effects import Effect, Key, Trials
+from tfl.studies.compare.plan import Plan, described
+from tfl.studies.compare.subsets import Labels
+from tfl.studies.compare.trainer import Trainer
+from tfl.studies.compare.trial import Trial
 from tfl.studies.folder import claimed
-from tfl.studies.plan import Plan, described
-from tfl.studies.subsets import Labels
-from tfl.studies.trainer import Trainer
-from tfl.studies.trial import Trial
 from tfl.whole import write_text
 
 ABOUT, TRIALS, RESULT, TABLE = "declared.json", "trials", "compare.json", "compare.csv"

@@ -26,11 +26,11 @@ from tfl.methods import finetune
 from tfl.methods.facts import describe_data, hardware, versions
 from tfl.methods.loading import check_modality, load_backbone
 from tfl.methods.session import Session
-from tfl.studies import frozen, scores
-from tfl.studies.candidates import defaults, label
 from tfl.studies.folder import claimed
-from tfl.studies.ranking import Candidate, Depth, Ranking, Scores, Weighed, compared, ranked
-from tfl.studies.scores import Folds
+from tfl.studies.select import frozen, scores
+from tfl.studies.select.candidates import defaults, label
+from tfl.studies.select.ranking import Candidate, Depth, Ranking, Scores, Weighed, compared, ranked
+from tfl.studies.select.scores import Folds
 from tfl.whole import write_text
 
 ABOUT, RESULT = "candidates.json", "select.json"

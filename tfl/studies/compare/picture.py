@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfl import reporting
-from tfl.studies import effects
-from tfl.studies.effects import Trials
+from tfl.studies.compare import effects
+from tfl.studies.compare.effects import Trials
 
 if TYPE_CHECKING:
     from tfl.reporting.ink import Palette, Picture

@@ -20,10 +20,10 @@ from tfl.methods.loading import Start
 from tfl.methods.session import Session
 from tfl.phases import Phase
 from tfl.report import PhaseReport
-from tfl.studies import recipes
-from tfl.studies.plan import SCRATCH, Plan
-from tfl.studies.subsets import Labels, fitting, subset
-from tfl.studies.trial import Trial, curve_of
+from tfl.studies.compare import recipes
+from tfl.studies.compare.plan import SCRATCH, Plan
+from tfl.studies.compare.subsets import Labels, fitting, subset
+from tfl.studies.compare.trial import Trial, curve_of
 
 
 class Trainer:

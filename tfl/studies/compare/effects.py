@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from tfl.reporting.transfer import MEASURES
-from tfl.studies import curves, paired
-from tfl.studies.curves import Shape
+from tfl.studies import paired
+from tfl.studies.compare import curves
+from tfl.studies.compare.curves import Shape
+from tfl.studies.compare.plan import SCRATCH, Plan
+from tfl.studies.compare.subsets import Labels
+from tfl.studies.compare.trial import Trial
+from tfl.studies.compare.verdict import Verdict, advice, verdict
 from tfl.studies.paired import Paired
-from tfl.studies.plan import SCRATCH, Plan
-from tfl.studies.subsets import Labels
-from tfl.studies.trial import Trial
-from tfl.studies.verdict import Verdict, advice, verdict
 
 Key = tuple[str, Labels, int]
 """Method, labels, seed."""

@@ -14,7 +14,7 @@ import numpy as np
 from tfl.config import UserError, plain
 from tfl.phases import Phase
 from tfl.report import PhaseReport
-from tfl.studies.subsets import Labels
+from tfl.studies.compare.subsets import Labels
 from tfl.whole import write_text
 
 

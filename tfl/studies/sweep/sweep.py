@@ -15,11 +15,11 @@ from tfl.lazy import tf
 from tfl.methods import finetune
 from tfl.methods.session import Session
 from tfl.run import CONFIG, Run, is_unfinished, load
-from tfl.studies import space as spaces
-from tfl.studies.bench import Bench
 from tfl.studies.folder import claimed
-from tfl.studies.journal import Journal, Trial, optuna
-from tfl.studies.space import Space
+from tfl.studies.sweep import space as spaces
+from tfl.studies.sweep.bench import Bench
+from tfl.studies.sweep.journal import Journal, Trial, optuna
+from tfl.studies.sweep.space import Space
 from tfl.whole import write_text
 
 ABOUT, DATA, JOURNAL, RESULT, BEST = "space.json", "data.txt", "trials.log", "sweep.json", "best.yaml"

@@ -1,0 +1,1 @@
+"""Did the transfer help? Methods against the same network from scratch."""

@@ -1,0 +1,1 @@
+"""Which learning rate? The range test of a phase."""

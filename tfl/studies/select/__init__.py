@@ -1,0 +1,1 @@
+"""Which backbone? Scores of frozen features, before any training."""

@@ -1,0 +1,1 @@
+"""Which values? Trials of keys of a config."""
