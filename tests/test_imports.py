@@ -29,7 +29,7 @@ LAYERS = (
     ("models", "cut"),
     ("data", "backbones", "tasks", "distribute", "report", "terminal"),
     ("checkpoint",),
-    ("bootstrap", "graphs", "interrupt", "locks", "phases", "sealed", "share", "temperature", "validate", "whole"),
+    ("bootstrap", "graphs", "interrupt", "kinds", "locks", "phases", "sealed", "share", "temperature", "validate", "whole"),
     ("config", "lazy"),
 )
 LEVEL = {name: len(LAYERS) - place for place, names in enumerate(LAYERS) for name in names}

@@ -6,12 +6,13 @@ Each metric is one formula over weighted examples (see `tfl.bootstrap`), checked
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from tfl.bootstrap import FEWEST, WORK, Formula, Values, bounded, mean_of_defined, ratio, with_intervals
 from tfl.config import UserError
+from tfl.kinds import Kind
 
 BINS = 15
 """Equal-width bins of the expected calibration error (Guo et al. 2017, arXiv:1706.04599)."""
@@ -20,8 +21,6 @@ SMALLEST = float(np.finfo(np.float32).eps)
 """Probabilities are taken as at least this in the log-loss, so that one certain mistake does not make it infinite."""
 
 CALIBRATION = "expected_calibration_error"
-
-Kind = Literal["classification", "multilabel", "regression"]
 
 
 def evaluate(

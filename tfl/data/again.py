@@ -11,9 +11,10 @@ import numpy as np
 
 from tfl.config import UserError, did_you_mean
 from tfl.data.config import DataConfig
-from tfl.data.examples import Columns, Examples, Kind, Modality, Records, Stream, Unreadable
+from tfl.data.examples import Columns, Examples, Modality, Records, Stream, Unreadable
 from tfl.data.guess import guess
 from tfl.data.splits import Splits, check_records
+from tfl.kinds import Kind
 from tfl.lazy import tf
 from tfl.validate import validate
 

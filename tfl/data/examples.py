@@ -15,10 +15,10 @@ from typing import Any, Literal
 import numpy as np
 
 from tfl.data.steady import steady
+from tfl.kinds import Kind
 from tfl.lazy import tf
 
 Modality = Literal["image", "text"]
-Kind = Literal["classification", "multilabel", "regression"]
 
 SHUFFLE_BUFFER = 2048
 """Examples that a `Stream` holds while it shuffles: encoded images of 100 kB make that 200 MB."""

@@ -13,9 +13,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tfl.data.examples import Columns, Examples, Kind, digest, digests, strings
+from tfl.data.examples import Columns, Examples, digest, digests, strings
 from tfl.data.files import hash_files
 from tfl.data.steady import steady
+from tfl.kinds import Kind
 from tfl.lazy import tf
 from tfl.whole import written
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from tfl.config import UserError
-from tfl.data.examples import Examples, Kind, Unreadable
-
-AnyKind = Literal["auto", "classification", "multilabel", "regression"]
+from tfl.data.examples import Examples, Unreadable
+from tfl.kinds import AnyKind, Kind
 
 NUMBER = re.compile(r"[+-]?(0|[1-9]\d*|\d*\.\d+|[1-9]\d*\.|0\.)([eE][+-]?\d+)?|[+-]?inf", re.IGNORECASE)
 WHOLE = re.compile(r"-?(0|[1-9]\d*)(\.0*)?")

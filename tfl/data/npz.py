@@ -18,8 +18,9 @@ import numpy as np
 from tfl.config import UserError, did_you_mean
 from tfl.data.config import DataConfig
 from tfl.data.examples import Columns, Examples, Records, digest, digests, strings
-from tfl.data.labels import AnyKind, attach, read_labels
+from tfl.data.labels import attach, read_labels
 from tfl.data.splits import held_out
+from tfl.kinds import AnyKind
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from tfl.config import UserError
 from tfl.data.config import DataConfig
-from tfl.data.examples import Examples, Kind, Records
+from tfl.data.examples import Examples, Records
+from tfl.kinds import Kind
 
 
 def cut_all(records: Records, config: DataConfig, seed: int) -> tuple[dict[str, Any], dict[str, np.ndarray] | None]:

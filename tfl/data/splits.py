@@ -14,8 +14,9 @@ import numpy as np
 
 from tfl.config import UserError
 from tfl.data.config import DataConfig
-from tfl.data.examples import Examples, Kind, Modality, Records, Unreadable
+from tfl.data.examples import Examples, Modality, Records, Unreadable
 from tfl.data.partition import by_class, cut_all, strata_of
+from tfl.kinds import Kind
 
 T = TypeVar("T")
 

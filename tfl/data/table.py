@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tfl.config import UserError, did_you_mean, require
 from tfl.data.config import DataConfig
 from tfl.data.examples import Records
-from tfl.data.labels import AnyKind
+from tfl.kinds import AnyKind
 from tfl.lazy import pd
 
 if TYPE_CHECKING:

@@ -20,9 +20,10 @@ from tfl.config import UserError, did_you_mean, require
 from tfl.data.config import DataConfig
 from tfl.data.examples import Examples, Records, Stream, Unreadable, digest, digests, strings
 from tfl.data.files import unreadable_inputs
-from tfl.data.labels import AnyKind, attach, indicator_labels, read_labels
+from tfl.data.labels import attach, indicator_labels, read_labels
 from tfl.data.splits import NAMES, UNREADABLE_LIMIT, held_out
 from tfl.data.steady import steady
+from tfl.kinds import AnyKind
 from tfl.lazy import tf
 
 CHUNK = 256

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tfl.config import UserError, did_you_mean, require
+from tfl.kinds import AnyKind
 from tfl.tasks import classification, multilabel, regression
 from tfl.tasks.task import Task
 
@@ -23,7 +24,7 @@ TASKS = {
 class Config:
     """What is predicted, and the head that predicts it."""
 
-    kind: Literal["auto", "classification", "multilabel", "regression"] = "auto"
+    kind: AnyKind = "auto"
     """auto: what the labels are."""
     dropout: float = 0.2
     """Part of the features, 0 to 1, that the head drops while it trains."""

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from tfl.kinds import Kind
 from tfl.lazy import keras
-from tfl.tasks.task import Kind, as_column, dense_head, mixed_targets, mixed_weights
+from tfl.tasks.task import as_column, dense_head, mixed_targets, mixed_weights
 
 
 @dataclass(frozen=True, kw_only=True)

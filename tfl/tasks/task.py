@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
+from tfl.kinds import Kind
 from tfl.lazy import keras
-
-Kind = Literal["classification", "multilabel", "regression"]
 
 
 class Task(Protocol):

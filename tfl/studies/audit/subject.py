@@ -14,8 +14,9 @@ from tfl.config import UserError
 from tfl.data import again, kept
 from tfl.data import image as images
 from tfl.data.batches import stream_seed
-from tfl.data.examples import Columns, Examples, Kind, digest, digests, strings
+from tfl.data.examples import Columns, Examples, digest, digests, strings
 from tfl.data.splits import Splits
+from tfl.kinds import Kind
 from tfl.lazy import pd, tf
 from tfl.run import EXAMPLES, PREDICTIONS, Run
 from tfl.tasks import Task
