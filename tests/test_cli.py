@@ -16,6 +16,7 @@ import tfl
 from tfl import Phase, UserError
 from tfl.cli import main
 from tfl.config import assign, override
+from tfl.run import new_folder
 
 TINY = ["--backbone", "mobilenet_0.25", "--weights", "none", "backbone.image_size=32", "data.batch_size=8"]
 HEAD = "phases=[{trainable: head, epochs: 1}]"
@@ -229,3 +230,13 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--version"])
     assert ended.value.code == 0
     assert capsys.readouterr().out == f"tfl {tfl.__version__}\n"
+
+
+def test_a_new_folder_is_not_there_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = []
+    for _ in range(3):
+        made.append(new_folder("sweep"))
+        made[-1].mkdir(parents=True)
+    assert len(set(made)) == 3
+    assert {path.parent for path in made} == {Path("runs")}

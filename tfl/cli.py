@@ -85,8 +85,6 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _launch(arguments: argparse.Namespace) -> int:
-    import datetime
-
     from tfl.config import UserError
     from tfl.launch import launch
 
@@ -97,7 +95,9 @@ def _launch(arguments: argparse.Namespace) -> int:
         raise UserError(
             f"launch: {' '.join(command) or 'nothing'} is not valid; write tfl launch --workers 2 -- train CONFIG …"
         )
-    logs = arguments.logs or Path("runs") / f"launch-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    from tfl.run import new_folder
+
+    logs = arguments.logs or new_folder("launch")
     return launch(command, arguments.workers, Path(logs))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -243,13 +244,14 @@ def free_directory(out: str | Path | None, config: Any) -> Path:
         if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
             raise UserError(f"out: {out} already holds something; name a new directory, or remove this one")
         return folder
-    when = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    folder = Path("runs") / f"{stem(config)}-{when}"
-    number = 1
-    while folder.exists():
-        number += 1
-        folder = Path("runs") / f"{stem(config)}-{when}-{number}"
-    return folder
+    return new_folder(stem(config))
+
+
+def new_folder(kind: str) -> Path:
+    """A folder below runs/ that is not there yet, named by `kind` and the time."""
+    name = f"{kind}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    return next(folder for name in names if not (folder := Path("runs") / name).exists())
 
 
 def save(directory: Path, config: Any, model: keras.Model, preprocess: Any, facts: Facts, report: Report) -> Run:

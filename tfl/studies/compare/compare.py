@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import datetime
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from tfl.methods import finetune
 from tfl.methods.facts import describe_data, hardware, versions
 from tfl.methods.session import Session
 from tfl.reporting.transfer import labels_in_words
+from tfl.run import new_folder
 from tfl.studies.compare import effects, recipes, trial
 from tfl.studies.compare.effects import Effect, Key, Trials
 from tfl.studies.compare.plan import Plan, described
@@ -50,7 +50,7 @@ def compare(config: finetune.Config, plan: Plan, out: str | Path | None = None, 
     again. `source`: what the data of a `memory` source is, given in Python. Raises `UserError` for data that cannot be compared
     on, and where `out` holds something else.
     """
-    folder = Path(out) if out else Path("runs") / f"compare-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    folder = Path(out) if out else new_folder("compare")
     about = {"config": plain(config), **described(plan)}
     with claimed(folder, ABOUT, about, "comparison"), Session(config, folder / "session") as session, session.interrupt:
         trainer = Trainer(session, config, plan, source)

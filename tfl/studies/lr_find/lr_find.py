@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import functools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tfl import reporting
 from tfl.config import UserError, plain
 from tfl.cut import Cut
 from tfl.data.batches import Batches
@@ -24,6 +23,7 @@ from tfl.methods import finetune
 from tfl.methods.session import Session
 from tfl.models import Group, groups
 from tfl.phases import Phase, in_words
+from tfl.run import new_folder
 from tfl.step import Objective, Stepper
 from tfl.studies.folder import claimed
 from tfl.studies.lr_find.rates import Curve, Sought, has_diverged
@@ -62,7 +62,7 @@ def lr_find(config: finetune.Config, sought: Sought, out: str | Path | None = No
 
     Nothing that was trained is kept. `source`: as in `finetune.run`. Raises `UserError` for a phase that is not there.
     """
-    folder = Path(out) if out else Path("runs") / f"lr-find-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    folder = Path(out) if out else new_folder("lr-find")
     config = dataclasses.replace(config, folds=0, checkpoints=None)
     about = {"config": plain(config), "sought": plain(sought)}
     with claimed(folder, ABOUT, about, "range test"), Session(config, folder / "session") as session, session.interrupt:
@@ -194,29 +194,26 @@ def told(found: Found) -> Iterator[str]:
 
 def draw(found: Found) -> list[Path]:
     """Writes lr_find.png and lr_find.svg; nothing where Matplotlib is not installed."""
-    if find_spec("matplotlib") is None or found.curve is None:
+    if reporting.missing() or found.curve is None:
         return []
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    from tfl.reporting import ink
 
     curve = found.curve
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.plot(curve.rates, curve.losses, ".", markersize=3, color="0.6", label="a batch")
-    axes.plot(curve.rates, curve.smoothed, linewidth=1.5, label="smoothed")
-    marks = {"suggested": (curve.suggested, "-"), "steepest": (curve.steepest, "--"), "lowest": (curve.lowest, ":")}
-    for number, (name, (rate, style)) in enumerate(marks.items(), start=1):
-        if rate is not None:
-            axes.axvline(rate, linestyle=style, linewidth=1.2, color=f"C{number}", label=f"{name} {rate:.2g}")
-    top = float(np.max(curve.smoothed))
-    axes.set_ylim(0, 1.1 * top)
-    axes.set_xscale("log")
-    axes.set_xlabel(f"learning rate, phase {found.sought.phase} ({in_words(found.phase.trainable)})")
-    axes.set_ylabel("loss after the update")
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
-    files = [found.folder / f"{PICTURE}.png", found.folder / f"{PICTURE}.svg"]
-    for file in files:
-        figure.savefig(file, dpi=150)
-    return files
+
+    def plot(axes: Any, palette: ink.Palette) -> None:
+        axes.plot(curve.rates, curve.losses, ".", markersize=2, color=palette.muted, label="a batch")
+        axes.plot(curve.rates, curve.smoothed, color=palette.series[0], label="smoothed")
+        marks = {"suggested": (curve.suggested, "-"), "steepest": (curve.steepest, "--"), "lowest": (curve.lowest, ":")}
+        for (name, (rate, style)), color in zip(marks.items(), palette.series[1:], strict=False):
+            if rate is not None:
+                axes.axvline(rate, linestyle=style, linewidth=1.2, color=color, label=f"{name} {rate:.2g}")
+        axes.set_ylim(0, 1.1 * float(np.max(curve.smoothed)))
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda rate, _: f"{rate:g}")
+        axes.set_xlabel(f"learning rate, phase {found.sought.phase} ({in_words(found.phase.trainable)})")
+        axes.set_ylabel("loss after the update")
+        axes.grid()
+        axes.legend()
+
+    told = "the loss against the learning rate, by batch and smoothed, with the suggested rate marked"
+    return ink.save([ink.Picture(name=PICTURE, told=told, draw=plot, width=4.2, height=2.8)], found.folder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import gc
 import json
 import time
@@ -26,6 +25,7 @@ from tfl.methods import finetune
 from tfl.methods.facts import describe_data, hardware, versions
 from tfl.methods.loading import check_modality, load_backbone
 from tfl.methods.session import Session
+from tfl.run import new_folder
 from tfl.studies.folder import claimed
 from tfl.studies.select import frozen, scores
 from tfl.studies.select.candidates import defaults, label
@@ -92,7 +92,7 @@ def select(config: finetune.Config, plan: Plan, out: str | Path | None = None, *
     that the same call after an interruption goes on where it was, and a head that is trained later finds them. `source`: as in
     `finetune.run`. Raises `UserError` for data that has no classes, and for a named backbone that cannot be loaded.
     """
-    folder = Path(out) if out else Path("runs") / f"select-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    folder = Path(out) if out else new_folder("select")
     about = {"config": plain(dataclasses.replace(config, phases=())), **plain(plan)}
     with claimed(folder, ABOUT, about, "selection"), Session(config, folder / "session") as session, session.interrupt:
         splits = session.stage("data", lambda: sources.load(config.data, config.seed, data=source))

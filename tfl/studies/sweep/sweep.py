@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -14,7 +13,7 @@ from tfl.config import UserError, dump, plain, read
 from tfl.lazy import tf
 from tfl.methods import finetune
 from tfl.methods.session import Session
-from tfl.run import CONFIG, Run, is_unfinished, load
+from tfl.run import CONFIG, Run, is_unfinished, load, new_folder
 from tfl.studies.folder import claimed
 from tfl.studies.sweep import space as spaces
 from tfl.studies.sweep.bench import Bench
@@ -70,7 +69,7 @@ def sweep(
     spaces.check(raw, space, make)
     optuna()
     seed, first = int(raw.get("seed", 0)), make(spaces.applied(raw, spaces.first(space)))
-    folder = Path(out) if out else Path("runs") / f"sweep-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    folder = Path(out) if out else new_folder("sweep")
     about = {"config": plain(dict(raw)), "space": spaces.describe(space)}
     with claimed(folder, ABOUT, about, "sweep"), Session(first, folder / "session") as session, session.interrupt:
         bench = Bench(session, source)
