@@ -73,18 +73,20 @@ class Phase:
     learning_rate: float = 1e-3
     """Peak learning rate of the head and of the topmost block."""
     optimizer: Literal["adamw", "adam", "sgd", "rmsprop", "lion"] = "adamw"
-    """Keras optimizer; sgd has Nesterov momentum 0.9."""
+    """Keras optimizer; sgd has Nesterov momentum 0.9. adamw: Loshchilov and Hutter 2019, arXiv:1711.05101; lion: Chen et al.
+    2023, arXiv:2302.06675."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     """How the learning rate goes from its peak to the end of the phase: to 0 along a cosine or a line, or not at all."""
     warmup: float = 0.1
     """Part of the phase's steps, 0 to 1, over which the learning rate rises from 0 to its peak."""
     layer_decay: float = 1.0
-    """Factor on the learning rate from each block to the one below it, 0 to 1 (1: the same for all)."""
+    """Factor on the learning rate from each block to the one below it, 0 to 1 (1: the same for all): the discriminative rates
+    of Howard and Ruder 2018, arXiv:1801.06146."""
     weight_decay: float = 0.01
     """Decoupled weight decay; none on biases and normalisation weights. Used by adamw, sgd and lion."""
     label_smoothing: float = 0.0
-    """Part of the target's mass, 0 to 1, that is spread over all classes. For classes and several labels; a regression
-    has none."""
+    """Part of the target's mass, 0 to 1, that is spread over all classes (Szegedy et al. 2016, arXiv:1512.00567). For classes
+    and several labels; a regression has none."""
     clip_norm: float | None = 1.0
     """Upper bound of the global norm of all gradients together; null: no clipping."""
     ema: float | None = None

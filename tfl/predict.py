@@ -55,7 +55,10 @@ class Forward:
 
 
 def watched(tasks: Mapping[str, Task], logits: Mapping[str, np.ndarray], labels: np.ndarray | None) -> dict[str, float]:
-    """The mean loss and the tasks' own metrics over a split, as they are watched from epoch to epoch."""
+    """The mean loss and the tasks' own metrics over a split, as they are watched from epoch to epoch.
+
+    `logits`: [N, …] float32 of each task; `labels` as `Examples` has them.
+    """
     batch = {"label": tf.constant(labels)}
     result = {"loss": 0.0}
     for name, task in tasks.items():
@@ -67,7 +70,10 @@ def watched(tasks: Mapping[str, Task], logits: Mapping[str, np.ndarray], labels:
 
 
 def table(task: Task, predictions: np.ndarray, ids: Iterable[str], labels: np.ndarray | None = None) -> pd.DataFrame:
-    """Predictions as a table, a row an example: `id`, `label` where known, `predicted`, and a probability a class."""
+    """Predictions as a table, a row an example: `id`, `label` where known, `predicted`, and a probability a class.
+
+    `predictions`: probabilities [N, C] float32, of a regression values [N].
+    """
     columns: dict[str, Any] = {"id": list(ids)}
     names = task.class_names
     if task.kind == "regression":

@@ -93,7 +93,8 @@ def strata_of(examples: Examples, kind: Kind) -> np.ndarray:
 
 
 def by_class(examples: Examples, strata: np.ndarray, count: int, seed: Any, *, spare: bool) -> np.ndarray:
-    """About `count` positions, ascending, each class in proportion; with `spare`, no class is taken whole.
+    """About `count` positions, ascending, [count] int64, each of `strata` [N] int64 in proportion; with `spare`, none is taken
+    whole.
 
     Shares are rounded by largest remainder; among equal remainders the seed decides, so that rare classes take turns.
     """

@@ -21,7 +21,7 @@ def is_share(*scores: np.ndarray) -> bool:
 
 
 def mean(scores: np.ndarray) -> dict[str, Any]:
-    """The mean. Of shares by Wilson (1927, Journal of the American Statistical Association 22:209), else by Student."""
+    """The mean of `scores` [N] float. Of shares by Wilson (1927, Journal of the American Statistical Association 22:209), else by Student."""
     scores = np.asarray(scores, np.float64)
     count = len(scores)
     if count == 0:
@@ -37,7 +37,7 @@ def mean(scores: np.ndarray) -> dict[str, Any]:
 
 
 def apart(first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
-    """Mean of `first` - mean of `second`, of different examples.
+    """Mean of `first` [N] - mean of `second` [M], float, of different examples.
 
     Of shares by Newcombe's hybrid score interval (1998, Statistics in Medicine 17:873, method 10), else by Welch.
     """
@@ -58,7 +58,7 @@ def apart(first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
 
 
 def paired(first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
-    """Mean of `first` - `second`, of the same examples.
+    """Mean of `first` - `second`, each [N] float, of the same examples.
 
     Of shares by Agresti and Min (2005, Statistics in Medicine 24:729): half an example more in each cell of the table of both,
     else by Student.

@@ -87,7 +87,7 @@ class Journal:
         return [values for values in grid if values not in tried]
 
     def propose(self) -> dict[str, Any]:
-        """What to try next, by the tree-structured Parzen estimator (Bergstra et al. 2011).
+        """What to try next, by the tree-structured Parzen estimator (Bergstra et al. 2011, NeurIPS 24).
 
         It takes a failed trial for worse than all others.
         """
