@@ -21,7 +21,10 @@ def is_share(*scores: np.ndarray) -> bool:
 
 
 def mean(scores: np.ndarray) -> dict[str, Any]:
-    """The mean of `scores` [N] float. Of shares by Wilson (1927, Journal of the American Statistical Association 22:209), else by Student."""
+    """The mean of `scores` [N] float.
+
+    Of shares by Wilson (1927, Journal of the American Statistical Association 22:209), else by Student.
+    """
     scores = np.asarray(scores, np.float64)
     count = len(scores)
     if count == 0:
