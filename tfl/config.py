@@ -36,6 +36,11 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     return f" (did you mean {near!r}?)" if near is not None else ""
 
 
+def near_file(path: Path) -> str:
+    """`did_you_mean` for the name of a file or folder that is not there, by what is beside it."""
+    return did_you_mean(path.name, os.listdir(path.parent)) if path.parent.is_dir() else ""
+
+
 def require(config: Any, checks: Mapping[str, tuple[bool, str]]) -> None:
     """Raises a `UserError` for the first field of `config` whose check is false: `{field: (holds, "what is valid")}`."""
     for name, (holds, valid) in checks.items():

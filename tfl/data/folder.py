@@ -18,7 +18,7 @@ from typing import Literal
 
 import numpy as np
 
-from tfl.config import UserError, did_you_mean
+from tfl.config import UserError, did_you_mean, near_file
 from tfl.data.config import DataConfig
 from tfl.data.examples import Columns, Records, Unreadable
 from tfl.data.files import EXTENSIONS, UNSUPPORTED, image_files
@@ -39,7 +39,7 @@ def read(config: Config) -> Records:
     folder."""
     root = Path(config.path).expanduser()
     if not root.is_dir():
-        raise UserError(f"{config.path}: no such folder{_near(root)}")
+        raise UserError(f"{config.path}: no such folder{near_file(root)}")
     found = held_out(_split_folders(root))
     classes = _class_names(found, root)
     splits: dict[str, Columns] = {}
@@ -61,11 +61,6 @@ def read(config: Config) -> Records:
         unreadable=tuple(unreadable),
         left_out={label: dict(counts) for label, counts in left_out.items() if counts},
     )
-
-
-def _near(path: Path) -> str:
-    """A suggestion from what is there in the parent folder of `path`."""
-    return did_you_mean(path.name, os.listdir(path.parent)) if path.parent.is_dir() else ""
 
 
 def _folders(root: Path) -> list[Path]:

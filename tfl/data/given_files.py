@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tfl.config import UserError, did_you_mean
+from tfl.config import UserError, near_file
 from tfl.data.examples import Modality
 from tfl.data.given import Given, columns_of, joined, of_cells, of_paths, of_texts
 from tfl.data.table import EXTENSIONS
@@ -150,7 +150,7 @@ def _images(file: str) -> list[str]:
             raise UserError(f"{file}: no images in this folder; they end in {', '.join(ENDINGS)}")
         return inside
     if not path.is_file():
-        raise UserError(f"{file}: no such file{_near(path)}")
+        raise UserError(f"{file}: no such file{near_file(path)}")
     return [file]
 
 
@@ -166,7 +166,7 @@ def _lines(file: Path, origin: str, pairs: bool) -> Source:
     """The lines of a .txt file as texts; empty ones between others are errors, those at the end are not there."""
     valid = "a table (.csv, .tsv, .jsonl, .parquet) or a .txt file, a text a line"
     if not file.exists():
-        raise UserError(f"{file}: no such file{_near(file)}; give {valid}")
+        raise UserError(f"{file}: no such file{near_file(file)}; give {valid}")
     if file.suffix.lower() != ".txt" or not file.is_file():
         raise UserError(f"{file}: this run reads texts; give {valid}")
     if pairs:
@@ -193,16 +193,12 @@ def _texts(rows: Sequence[Row], names: Mapping[str, str], keys: Sequence[str]) -
     return of_texts([row.id for row in rows], columns, names, show=True)
 
 
-def _near(path: Path) -> str:
-    return did_you_mean(path.name, [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else [])
-
-
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 
 def _table(file: Path, origin: str, modality: Modality, pairs: bool, columns: Mapping[str, str | None]) -> Source:
     if not file.is_file():
-        raise UserError(f"{file}: no such file{_near(file)}")
+        raise UserError(f"{file}: no such file{near_file(file)}")
     names = columns_of(names_of(file), modality, pairs, columns, str(file))
 
     def rows() -> Iterator[Row]:

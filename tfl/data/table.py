@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tfl.config import UserError, did_you_mean, require
+from tfl.config import UserError, near_file, require
 from tfl.data.config import DataConfig
 from tfl.data.examples import Records
 from tfl.kinds import AnyKind
@@ -113,8 +113,8 @@ def read_table(path: Path) -> pd.DataFrame:
     if kind not in EXTENSIONS:
         raise UserError(f"{path}: not a table that tfl reads; one of {', '.join(EXTENSIONS)}")
     if not path.is_file():
-        near = did_you_mean(path.name, [item.name for item in path.parent.iterdir()]) if path.parent.is_dir() else ""
-        raise UserError(f"{path}: no such file{near}{'' if path.is_absolute() else f'; it is looked for in {Path.cwd()}'}")
+        where = "" if path.is_absolute() else f"; it is looked for in {Path.cwd()}"
+        raise UserError(f"{path}: no such file{near_file(path)}{where}")
     if kind == ".parquet":
         return _read_parquet(path)
     try:

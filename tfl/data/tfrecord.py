@@ -8,7 +8,6 @@ off is read up to the break, which is reported; where more than 5 % of the bytes
 from __future__ import annotations
 
 import glob
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tfl.config import UserError, did_you_mean, require
+from tfl.config import UserError, did_you_mean, near_file, require
 from tfl.data.config import DataConfig
 from tfl.data.examples import Examples, Records, Stream, Unreadable, digest, digests, strings
 from tfl.data.files import unreadable_inputs
@@ -103,8 +102,7 @@ def _shards(path: str | tuple[str, ...]) -> list[Path]:
         return found
     found = sorted(Path(item) for item in glob.glob(str(place)) if Path(item).is_file())
     if not found:
-        near = did_you_mean(place.name, os.listdir(place.parent)) if place.parent.is_dir() else ""
-        raise UserError(f"{path}: no such file, folder or pattern{near}")
+        raise UserError(f"{path}: no such file, folder or pattern{near_file(place)}")
     return found
 
 
