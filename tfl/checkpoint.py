@@ -78,7 +78,7 @@ class Checkpoints:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = (self.folder / LOCK).open("w")
         except OSError as error:
-            raise UserError(f"{self.folder}: cannot be written to: {error.strerror}; name another out") from error
+            raise UserError(f"{self.folder}: cannot be written to: {error.strerror}; name another directory (out)") from error
         if not lock(self._lock, exclusive=True, wait=False):
             raise UserError(f"{self.folder.parent}: another process is training this run; wait for it, or end it")
         self._sweep()
@@ -215,7 +215,7 @@ def assign(variables: Mapping[str, Any], values: Mapping[str, np.ndarray]) -> No
     wrong = [name for name in values if name not in variables or tuple(variables[name].shape) != values[name].shape]
     wrong += [name for name in variables if name not in values]
     if wrong:
-        raise UserError(f"the checkpoint is not one of this model: {wrong[0]} does not fit; name a new out")
+        raise UserError(f"the checkpoint is not one of this model: {wrong[0]} does not fit; name a new directory (out)")
     for name, variable in variables.items():
         variable.assign(values[name])
 

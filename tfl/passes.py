@@ -123,6 +123,6 @@ def _check_finite(losses: np.ndarray, epoch: int, first: int, streams: Mapping[s
         lines.append(f"  {name}: {', '.join(ids[:8])}{f' and {len(ids) - 8} more' if len(ids) > 8 else ''}")
     lines.append(
         "lower the learning rate (phases.N.learning_rate), set clip_norm, or train in float32 (precision: float32); a phase "
-        "that has begun keeps its settings, so this takes a new run (another out)"
+        "that has begun keeps its settings, so this takes a new run, in another directory (out)"
     )
     raise UserError("\n".join(lines))

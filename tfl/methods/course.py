@@ -75,11 +75,12 @@ class Course:
             raise UserError(
                 f"{directory} holds an unfinished run of another config, and it cannot go on with this one:\n"
                 + "".join(f"  {line}\n" for line in fixed)
-                + "take those values, or name a new out"
+                + "take those values, or name a new directory (out)"
             )
         if about["fingerprint"] != self.fingerprint:
             raise UserError(
-                f"{directory} holds an unfinished run on other data, or from other weights; restore them, or name a new out"
+                f"{directory} holds an unfinished run on other data, or from other weights; restore them, or name a new "
+                f"directory (out)"
             )
         self.results = list(about["results"])
         finished = len(about["reports"]) == len(config.phases)
