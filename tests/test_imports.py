@@ -15,7 +15,7 @@ LAYERS = (
     ("__main__",),
     ("cli", "__init__"),
     ("questions", "calls"),
-    ("jobs", "launch", "parser", "predictions"),
+    ("jobs", "launch", "mistyped", "parser", "predictions"),
     ("studies",),
     ("methods",),
     ("reporting",),

@@ -13,7 +13,8 @@ from tests.test_resume import Broken, run
 from tfl.cli import main
 from tfl.config import UserError, override, read
 from tfl.jobs import config_of
-from tfl.parser import as_typed, whole
+from tfl.mistyped import as_typed
+from tfl.parser import whole
 from tfl.phases import Last, Lora, Phase
 from tfl.studies.compare.plan import plan
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tfl import questions
-from tfl.parser import as_typed, unknown, whole
+from tfl.mistyped import as_typed, unknown
+from tfl.parser import whole
 
 LOST = 75
 """Exit code of a worker that another one left alone (EX_TEMPFAIL: start it again)."""
