@@ -33,7 +33,7 @@ def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
         ({"source": 5}, "data: int is not valid; a path, a DataFrame, or a pair (inputs, labels)"),
         ({"data": "label"}, "data: 'label' is not valid; it is a dict of fields"),
         ({"backbone": 5}, "backbone.name: 5 is not valid"),
-        ({"phases": "head"}, "phases: str is not valid; a list of phases"),
+        ({"phases": "head"}, "phases: 'head' is not valid; a list of phases"),
         ({"augment": 5}, "augment: 5 is not valid; it takes auto or a mapping"),
         ({"callbacks": [keras.callbacks.ReduceLROnPlateau()]}, "ReduceLROnPlateau needs the optimizer of Keras's fit"),
         ({"callbacks": [keras.callbacks.LearningRateScheduler(lambda epoch: 1e-4)]}, "set the phase's learning_rate, schedule"),

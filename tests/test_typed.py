@@ -102,8 +102,8 @@ def test_data_without_a_source(
     [
         (
             {"phases": ["head", "conv5"]},
-            "phases.0: 'head' is not valid; a phase is a mapping: phases: [{trainable: head}]\n"
-            "phases.1: 'conv5' is not valid; a phase is a mapping: phases: [{trainable: conv5}]",
+            "phases.0: 'head' is not valid; a phase is a mapping: phases: [{trainable: head}], in Python "
+            "[tfl.Phase(trainable='head')]\nphases.1: 'conv5' is not valid; a phase is a mapping: phases: [{trainable: conv5}]",
         ),
         ({"phases": [3]}, "phases.0: 3 is not valid; a mapping for Phase"),
         (
@@ -142,6 +142,21 @@ def test_an_option_that_is_none(typed: str, said: str, capsys: pytest.CaptureFix
     with pytest.raises(SystemExit):
         main(["train", "digits", *typed.split()])
     assert said in capsys.readouterr().err
+
+
+def test_a_list_without_quotes(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["check", "digits", "--backbone", "resnet50", "phases=[{trainable:", "head,", "epochs:", "1}]"])
+    assert "quote a list: phases='[{trainable: head, epochs: 1}]'" in capsys.readouterr().err
+    for words in (["phases=[{trainable:", "head,", "1}]"], ["--backbone", "resnet50", "phases=[{trainable: head}"]):
+        assert main(["check", "digits", *words]) == 2
+        assert "close it, and quote it where it holds blanks: phases='[…]'" in capsys.readouterr().err
+
+
+def test_no_job_at_all(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("train", "check", "select", "lr-find", "sweep", "compare"):
+        assert main([command]) == 2
+        assert f"name a .yaml config, a folder of images or a table of texts; `tfl {command} --help`" in capsys.readouterr().err
 
 
 def test_a_command_misspelt(capsys: pytest.CaptureFixture[str]) -> None:

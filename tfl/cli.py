@@ -22,10 +22,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments, rest = whole().parse_known_args(argv)
     overrides = [item for item in rest if "=" in item and not item.startswith("-") and hasattr(arguments, "overrides")]
-    if len(overrides) < len(rest):  # argparse loses positional arguments that stand behind options; only those are taken
-        arguments.parser.error(unknown(arguments, [item for item in rest if item not in overrides]))
     if overrides:
         arguments.overrides = [*arguments.overrides, *overrides]
+    if len(overrides) < len(rest):  # argparse loses positional arguments that stand behind options; only those are taken
+        arguments.parser.error(unknown(arguments, [item for item in rest if item not in overrides]))
     if arguments.verbose:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"
     from tfl.config import UserError

@@ -97,7 +97,10 @@ def _value(item: str, text: str) -> Any:
     try:
         return yaml.load(text, Loader=_yaml_loader())
     except (yaml.YAMLError, UserError) as error:
-        raise UserError(f"{item!r}: the value is not valid YAML: {' '.join(str(error).split())}") from error
+        why = getattr(error, "problem", None) or " ".join(str(error).split())
+        is_open = any(text.count(mark) > text.count(end) for mark, end in ("[]", "{}"))
+        hint = f"; close it, and quote it where it holds blanks: {item.partition('=')[0]}='[…]'" if is_open else ""
+        raise UserError(f"{item!r}: the value is not valid YAML: {why.replace('<stream end>', 'the end')}{hint}") from error
 
 
 def assign(raw: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,12 +23,12 @@ def typed(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     job, overrides = arguments.job, list(arguments.overrides)
     if arguments.config is not None:
         overrides, job = [*([job] if job else []), *overrides], arguments.config
-    if job is None and arguments.out and getattr(arguments, "resume", False):
+    if job is None and getattr(arguments, "resume", False) and arguments.out:
         from tfl.run import CONFIG
 
         job = unfinished(None, arguments.out) / CONFIG
     if job is None:
-        raise UserError("name a .yaml config, a folder of images or a table of texts; `tfl train --help`")
+        raise UserError(f"name a .yaml config, a folder of images or a table of texts; `tfl {arguments.command} --help`")
     raw = configs.read(job) if str(job).endswith(CONFIG_SUFFIXES) else raw_of_source(job)
     shortcuts = {
         "backbone.name": arguments.backbone,
@@ -84,12 +84,13 @@ def _check_shape(config: Any, raw: Mapping[str, Any]) -> None:
     phases = raw.get("phases")
     if phases is not None and not isinstance(phases, (list, tuple)):
         lines.append(
-            f"phases: {type(phases).__name__} is not valid; a list of phases: [{{trainable: head, epochs: 3}}], in Python "
+            f"phases: {phases!r} is not valid; a list of phases: [{{trainable: head, epochs: 3}}], in Python "
             f"[tfl.Phase(epochs=3)]"
         )
     elif phases is not None:
         lines += [
-            f"phases.{place}: {phase!r} is not valid; a phase is a mapping: phases: [{{trainable: {phase}}}]"
+            f"phases.{place}: {phase!r} is not valid; a phase is a mapping: phases: [{{trainable: {phase}}}], in Python "
+            f"[tfl.Phase(trainable={phase!r})]"
             for place, phase in enumerate(phases)
             if isinstance(phase, str)
         ]

@@ -24,6 +24,8 @@ def unknown(arguments: argparse.Namespace, items: Sequence[str]) -> str:
         if near in keys and near not in options:
             found[keys[near]] = value or ("…" if after.startswith("-") or "=" in after else after or "…")
         told.append(item + (did_you_mean(option, options) if near in options else ""))
+    if hasattr(arguments, "overrides") and any(value.count("[") > value.count("]") for value in arguments.overrides):
+        return f"unrecognized arguments: {' '.join(told)}; quote a list: phases='[{{trainable: head, epochs: 1}}]'"
     hint = f"; keys of a config are set as KEY=VALUE{_settings(found)}" if hasattr(arguments, "overrides") else ""
     return f"unrecognized arguments: {' '.join(told)}{hint}"
 

@@ -230,7 +230,7 @@ def _service(commands: Any) -> None:
 
 def _cache(commands: Any) -> None:
     cache = _command(commands, "cache", "the store of frozen features: what is in it, whether it is whole; clear it")
-    cache.add_argument("what", choices=("list", "info", "verify", "clear"))
+    cache.add_argument("what", metavar="list|info|verify|clear", choices=("list", "info", "verify", "clear"))
     cache.add_argument("keys", nargs="*", metavar="KEY", help="entries, by the beginnings of their keys (clear: or --all)")
     cache.add_argument("--all", action="store_true", help="with clear: every entry")
     cache.add_argument(

@@ -275,6 +275,8 @@ def load(directory: str | Path) -> Run:
     """The run in `directory`. Raises `UserError` where there is none, or only an unfinished one."""
     folder = Path(directory)
     if not (folder / REPORT).is_file():
+        if folder.exists() and not (folder / CONFIG).is_file():
+            raise UserError(f"{directory}: not the directory of a run; name one, which `tfl train … --out DIR` makes")
         state = "an unfinished run (no report.json)" if (folder / CONFIG).is_file() else "not the directory of a run"
         raise UserError(f"{directory}: {state}; `tfl train … --out {directory}` makes one")
     missing = [name for name in (FACTS, MODEL, PREPROCESS) if not (folder / name).exists()]

@@ -171,7 +171,7 @@ def test_a_column_is_one_thing(fields: dict[str, Any], said: str) -> None:
 def hub_table(file: Path, count: int = 40) -> Path:
     """A table of images as Hugging Face Datasets write one; two rows of it cannot be read."""
     cells: list[Any] = [{"bytes": png(place), "path": f"{place}.png"} for place in range(count)]
-    cells[3], cells[7] = {"bytes": b"no image", "path": "3.png"}, None
+    cells[3], cells[7] = {"bytes": b"no image", "path": "3.png"}, {"bytes": None, "path": "7.png"}
     pd.DataFrame({"image": cells, "label": np.arange(count) % 2}).to_parquet(file)
     return file
 
@@ -194,6 +194,8 @@ def test_encoded_images_are_predicted(tmp_path: Path) -> None:
         assert sorted(found.errors) == [3, 7]
         assert found.readable().inputs["image"][3] == png(4)
         assert len(found.readable().digests) == 38
+    listed = given(pd.read_parquet(file)["image"], "image", False, {})
+    assert (sorted(listed.errors), listed.ids[:2]) == ([3, 7], ["0", "1"])
     assert GivenFiles([str(file)], "image", False, {}).whole().shown["image"][:2] == ["0.png", "1.png"]
     (tmp_path / "x.png").write_bytes(png(0))
     with pytest.raises(UserError, match="predicted one after the other"):

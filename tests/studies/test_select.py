@@ -117,6 +117,13 @@ def test_the_cheapest_of_those_that_cannot_be_told_from_the_best() -> None:
     assert "worse beyond noise: bait" in told
 
 
+def test_of_one_network_with_two_weights_the_better_is_recommended() -> None:
+    spread = np.array([0.02, -0.02, 0.01, -0.01, 0.0])
+    found = [made("trained", (0.90 + spread).tolist(), 0.0012), made("random", (0.89 - spread).tolist(), 0.0011)]
+    for weighed in ("seconds", "parameters"):
+        assert ranked(found, folds=5, examples=500, weighed=weighed).recommended.label == "trained"
+
+
 def test_more_candidates_widen_the_intervals() -> None:
     few = ranked(four().candidates[:2], folds=5, examples=500, weighed="seconds")
     many = four()

@@ -33,6 +33,11 @@ def image_cells(values: Sequence[Any], column: str) -> tuple[Literal["path", "im
     cell that is neither, and for a column of both.
     """
     cells = [_image_cell(value, column) for value in values]
+    if any(isinstance(cell, bytes) for cell in cells):  # a path beside them is the name of an image that is not there
+        cells = [
+            None if isinstance(value, Mapping) and isinstance(cell, str) else cell
+            for value, cell in zip(values, cells, strict=True)
+        ]
     kinds = {type(cell) for cell in cells if cell is not None}
     if len(kinds) > 1:
         raise UserError(f"column {column!r} holds paths of images and encoded images; make it a column of one of them")

@@ -207,6 +207,8 @@ def _of_images(inputs: Any) -> Given:
                 f"predict one at a time (image[None]), or give files"
             )
         return _of_array(np.stack([np.asarray(row) for row in rows]))
+    if any(isinstance(row, (bytes, Mapping)) for row in rows):
+        return of_cells([str(place) for place in range(len(rows))], rows, "images")
     for place, row in enumerate(rows):
         if not isinstance(row, (str, os.PathLike)) and not missing(row):
             raise UserError(f"predict: input {place} is {in_short(row)}; {_valid('image', False)}")

@@ -60,7 +60,7 @@ def section(subject: Subject) -> Section:
     chosen, pixels = _images(subject)
     numbers = [number for number in np.unique(chosen.labels) if (chosen.labels == number).sum() >= FEWEST]
     if len(numbers) < 2:
-        raise UserError(f"cues: fewer than two classes have {FEWEST} training images")
+        raise UserError(f"cues: fewer than two classes have {FEWEST} training images that are predicted right")
     each = [_of_class(subject, int(number), chosen, pixels) for number in numbers]
     each.sort(key=lambda one: -one["turned"]["low"])
     lines = [f"strongest patch: {each[0]['place']} of {each[0]['class']} turns {shown(each[0]['turned'])} of the others"]

@@ -91,6 +91,10 @@ class Candidate:
     depths: tuple[Depth, ...] = ()
 
 
+SAME: dict[Weighed, float] = {"seconds": 1.25, "parameters": 1.0}
+"""Up to how many times the lowest cost is about the same: seconds of a busy machine differ for one and the same network."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
     """Candidates in order, and which of them to take."""
@@ -113,8 +117,9 @@ class Ranking:
 
     @property
     def recommended(self) -> Candidate:
-        """The cheapest of those that are alike."""
-        return min(self.alike, key=lambda one: getattr(one.cost, self.weighed))
+        """The cheapest of those that are alike; of those that cost about the same (`SAME`), the best."""
+        costs = [getattr(one.cost, self.weighed) for one in self.alike]
+        return next(one for one, cost in zip(self.alike, costs, strict=True) if cost <= SAME[self.weighed] * min(costs))
 
     def of(self, one: Candidate) -> Behind:
         """How far `one` lies behind."""
