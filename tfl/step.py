@@ -140,9 +140,8 @@ class Stepper:
         self.step.assign_add(1)
         if self.decay is not None:
             count = tf.cast(self.step, tf.float32)
-            decay = tf.minimum(
-                self.decay, (1 + count) / (10 + count)
-            )  # as tf.train.ExponentialMovingAverage: early averages do not remember the start
+            # As tf.train.ExponentialMovingAverage: early averages do not remember the start.
+            decay = tf.minimum(self.decay, (1 + count) / (10 + count))
             for shadow, variable in zip(self.shadows, self.variables, strict=True):
                 shadow.assign(shadow * tf.cast(decay, shadow.dtype) + tf.cast(1 - decay, shadow.dtype) * variable.value)
 

@@ -113,7 +113,7 @@ def test_the_cheapest_of_those_that_cannot_be_told_from_the_best() -> None:
     told = "\n".join(sentences(ranking))
     assert told.startswith("recommended: small, probe accuracy 0.890")
     assert "the best, large, has 0.900: +0.010 (interval" in told
-    assert "no cheaper: middle" in told
+    assert "not to be told from the best either, and not much cheaper: middle" in told
     assert "worse beyond noise: bait" in told
 
 

@@ -39,7 +39,7 @@ def sentences(ranking: Ranking) -> Iterator[str]:
         )
     others = [one.label for one in ranking.alike if one not in (best, chosen)]
     if others:
-        yield f"not to be told from the best either, and no cheaper: {', '.join(others)}"
+        yield f"not to be told from the best either, and not much cheaper: {', '.join(others)}"
     beyond = [one for one in ranking.candidates if ranking.of(one).beyond_noise]
     if beyond:
         nearest = ranking.of(beyond[0])
