@@ -6,7 +6,6 @@ import argparse
 import re
 from typing import Any, NoReturn
 
-import tfl
 from tfl.config import did_you_mean
 
 
@@ -22,11 +21,21 @@ class Parser(argparse.ArgumentParser):
         super().error(message + near)
 
 
+class Version(argparse.Action):
+    """Prints the version that is installed; it is looked up when it is asked for, since that takes time."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib import metadata
+
+        print(f"tfl {metadata.version('tfl')}")
+        parser.exit()
+
+
 def whole() -> argparse.ArgumentParser:
     """The parser of `tfl`; `command` is the name of the command that was typed."""
     parser = Parser(prog="tfl", description="The transfer-learning workbench for Keras 3 on TensorFlow.")
     parser.add_argument("-v", "--verbose", action="store_true", help="show TensorFlow's own log")
-    parser.add_argument("--version", action="version", version=f"tfl {tfl.__version__}")
+    parser.add_argument("--version", action=Version, nargs=0, help="show the version and end")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
     _train(commands)
     _sweep(commands)
