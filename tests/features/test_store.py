@@ -101,9 +101,52 @@ def test_a_flipped_bit_is_found_and_its_file_goes(tmp_path: Path, place: int) ->
     data[place] ^= 1
     broken.write_bytes(data)
     again = entry(tmp_path)
+    assert (again.find(ids(1, 2, 3)).shard >= 0).tolist() == [False, False, True]
     assert again.damaged == 1
     assert not broken.exists()
-    assert (again.find(ids(1, 2, 3)).shard >= 0).tolist() == [False, False, True]
+
+
+def test_only_files_whose_rows_are_wanted_are_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = entry(tmp_path)
+    put(one, 1, 2)
+    put(one, 3)
+    put(one, 4)
+    checked: list[Path] = []
+    check = sealed.check
+    monkeypatch.setattr(sealed, "check", lambda path: checked.append(path) or check(path))  # type: ignore[func-returns-value]
+    again = entry(tmp_path)
+    place = again.find(ids(3, 4, 7))
+    again.find(ids(4, 3))
+    assert sorted(checked) == sorted(again.shards[number].path for number in place.shard[:2])
+
+
+def test_numbers_of_places_stay_when_a_damaged_file_goes(tmp_path: Path) -> None:
+    one = entry(tmp_path)
+    put(one, 1)
+    put(one, 2)
+    put(one, 3)
+    again = entry(tmp_path)
+    broken = again.shards[1].path
+    with broken.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"x")
+    rows = {int(part.ids[0], 16): number for number, part in enumerate(again.shards)}
+    lost = int(again.shards[1].ids[0], 16)
+    kept = [number for number in (1, 2, 3) if number != lost]
+    before = again.find(ids(*kept)).shard.tolist()
+    assert again.find(ids(lost)).shard.tolist() == [-1]
+    assert before == again.find(ids(*kept)).shard.tolist() == [rows[number] for number in kept]
+    put(again, lost)
+    assert again.find(ids(lost)).shard.tolist() == [3]
+
+
+def test_a_file_that_another_process_removed_is_not_one_that_is_damaged(tmp_path: Path) -> None:
+    one = entry(tmp_path)
+    put(one, 1)
+    again = entry(tmp_path)
+    again.shards[0].path.unlink()
+    assert again.find(ids(1)).shard.tolist() == [-1]
+    assert again.damaged == 0
 
 
 def test_a_file_cut_short_is_found(tmp_path: Path) -> None:
@@ -111,7 +154,9 @@ def test_a_file_cut_short_is_found(tmp_path: Path) -> None:
     put(one, 1)
     path = one.shards[0].path
     os.truncate(path, path.stat().st_size - 4)
-    assert entry(tmp_path).damaged == 1
+    again = entry(tmp_path)
+    assert again.find(ids(1)).shard.tolist() == [-1]
+    assert again.damaged == 1
 
 
 def test_a_file_that_cannot_be_read_now_is_not_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,8 +168,9 @@ def test_a_file_that_cannot_be_read_now_is_not_removed(tmp_path: Path, monkeypat
         raise OSError(errno.EMFILE, "Too many open files")
 
     monkeypatch.setattr(sealed, "check", refused)
+    again = entry(tmp_path)
     with pytest.raises(OSError, match="Too many open files"):
-        entry(tmp_path)
+        again.find(ids(1))
     assert path.exists()
 
 

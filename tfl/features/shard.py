@@ -88,7 +88,10 @@ def write(folder: Path, ids: np.ndarray, columns: Mapping[str, Any], lengths: np
 
 
 def read(path: Path) -> Shard:
-    """What the file at `path` holds; its bytes should have passed `sealed.check`. Raises `Damaged` where it is no shard."""
+    """What the file at `path` holds: its rows' ids are those of its name; the rest is to be trusted after `sealed.check`.
+
+    Raises `Damaged` where it is no shard.
+    """
     try:
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
@@ -101,6 +104,8 @@ def read(path: Path) -> Shard:
                 return np.frombuffer(file.read(end - begin), dtype)
 
             ids = load(IDS, f"S{ID}")
+            if sealed.digest_of(ids.tobytes()) != path.stem.partition("-")[0]:
+                raise Damaged(f"{path}: its rows are not those that were written")
             lengths = load(LENGTHS, np.int32) if LENGTHS in header else np.ones(len(ids), np.int32)
         columns = {
             name: Column(item["dtype"], tuple(own["shape"][1:]), item["ragged"], 8 + size + own["data_offsets"][0])

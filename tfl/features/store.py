@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +48,17 @@ class Place:
     row: np.ndarray
 
 
+def _is_whole(path: Path) -> bool | None:
+    """Whether a shard is what was written; None where it is not there, since another process found it damaged just now."""
+    try:
+        sealed.check(path)
+    except FileNotFoundError:
+        return None
+    except Damaged:
+        return False
+    return True
+
+
 class Entry:
     """The rows of one key. While this object lives, nobody clears them away; the folder is made by the first filling."""
 
@@ -55,9 +66,15 @@ class Entry:
         self.folder, self.about = folder, about
         self._use: Any = None
         self.shards: list[Shard] = []
+        """In the order in which they were found: the numbers of a `Place` stay."""
         self.damaged = 0
         """Files that were not what they had been written as, and are gone; their rows are computed again."""
-        self._known: dict[str, Shard] = {}
+        self._names: set[str] = set()
+        """Of the files that were looked at."""
+        self._whole: set[int] = set()
+        """The numbers of the shards whose bytes were checked, all of them."""
+        self._gone: set[int] = set()
+        """The numbers of the shards that were not whole."""
         if folder.is_dir():
             self._open()
         self.refresh()
@@ -91,43 +108,68 @@ class Entry:
             os.utime(self.folder / ABOUT)
 
     def refresh(self) -> None:
-        """Takes in what is there now; new files are checked, and damaged ones removed."""
+        """Takes in what is there now. Of new files the ids are checked; all of their bytes are when rows of them are wanted."""
         there = os.listdir(self.folder) if self.folder.is_dir() else []
-        names = sorted(name for name in there if name.endswith(SUFFIX) and not name.startswith("."))
-        with ThreadPoolExecutor(2) as pool:  # hashing and reading leave Python's lock
-            for name, found in zip(names, pool.map(self._checked, names), strict=True):
-                if found is None:
-                    self.damaged += 1
-                    with contextlib.suppress(OSError):
-                        (self.folder / name).unlink()
-                else:
-                    self._known.setdefault(name, found)
-        self.shards = list(self._known.values())  # new ones behind the others: the numbers of a `Place` stay
-        ids = [part.ids for part in self.shards]
-        self._ids = np.concatenate(ids) if ids else np.empty(0, "S32")
-        self._order = np.argsort(self._ids, kind="stable")
-        self._sorted = self._ids[self._order]
-        self._shard_of = np.repeat(np.arange(len(ids)), [len(part) for part in ids]).astype(np.int64)
+        for name in sorted(name for name in there if name.endswith(SUFFIX) and not name.startswith(".")):
+            if name not in self._names:
+                with contextlib.suppress(FileNotFoundError):  # another process found it damaged just now
+                    try:
+                        self.shards.append(shards.read(self.folder / name))
+                        self._names.add(name)
+                    except Damaged:
+                        self._remove(self.folder / name)
+        self._index()
+
+    def _remove(self, damaged: Path) -> None:
+        self.damaged += 1
+        with contextlib.suppress(OSError):
+            damaged.unlink()
+
+    def _index(self) -> None:
+        """Sorts the ids of all shards, to find rows by them."""
+        numbers = [number for number in range(len(self.shards)) if number not in self._gone]
+        ids = [self.shards[number].ids for number in numbers]
+        everything = np.concatenate(ids) if ids else np.empty(0, "S32")
+        self._order = np.argsort(everything, kind="stable")
+        self._sorted = everything[self._order]
+        self._shard_of = np.repeat(np.array(numbers, np.int64), [len(part) for part in ids])
         self._row_of = np.concatenate([np.arange(len(part)) for part in ids]) if ids else np.empty(0, np.int64)
 
-    def _checked(self, name: str) -> Shard | None:
-        if name in self._known:
-            return self._known[name]
-        path = self.folder / name
-        try:
-            sealed.check(path)
-            return shards.read(path)
-        except Damaged:
-            return None
-
     def find(self, ids: np.ndarray) -> Place:
-        """Where the rows `ids` ([N] S32) are."""
+        """Where the rows `ids` ([N] S32) are. The files that hold them are whole: damaged ones are found here, and removed."""
+        place = self._look_up(ids)
+        while not self.check(np.unique(place.shard[place.shard >= 0]).tolist()):
+            place = self._look_up(ids)
+        return place
+
+    def _look_up(self, ids: np.ndarray) -> Place:
         if not len(self._sorted):
             return Place(np.full(len(ids), -1), np.full(len(ids), -1))
         place = np.minimum(np.searchsorted(self._sorted, ids), len(self._sorted) - 1)
         at = self._order[place]
         there = self._sorted[place] == ids
         return Place(np.where(there, self._shard_of[at], -1), np.where(there, self._row_of[at], -1))
+
+    def check(self, numbers: Iterable[int] | None = None) -> bool:
+        """Reads every byte of the shards `numbers`, or of all, that was not read before; False where one was damaged."""
+        known = self._whole | self._gone
+        new = [one for one in (range(len(self.shards)) if numbers is None else numbers) if one not in known]
+        with ThreadPoolExecutor(2) as pool:  # hashing and reading leave Python's lock
+            found = list(pool.map(_is_whole, [self.shards[one].path for one in new])) if new else []
+        for one, whole in zip(new, found, strict=True):
+            (self._whole if whole else self._gone).add(one)
+            if not whole:
+                self._names.discard(self.shards[one].path.name)  # it may be written again
+            if whole is False:
+                self._remove(self.shards[one].path)
+        if not all(found):
+            self._index()
+        return all(found)
+
+    @property
+    def whole(self) -> int:
+        """Files that were checked and found whole."""
+        return len(self._whole)
 
     def write(self, ids: np.ndarray, columns: Mapping[str, Any], lengths: np.ndarray | None) -> int:
         """Writes the rows `ids` as one shard (see `shard.write`) and returns its bytes."""
@@ -230,13 +272,18 @@ class Store:
         """Reads every byte of an entry: how many shards are whole, and how many were damaged and are now gone."""
         entry = Entry(self.root / key, {})
         try:
-            return len(entry.shards), entry.damaged
+            entry.check()
+            return entry.whole, entry.damaged
         finally:
             entry.close()
 
     def rows(self, key: str) -> int:
-        """How many rows the entry of `key` has."""
-        return sum(len(shards.read(path).ids) for path in (self.root / key).glob(f"[!.]*{SUFFIX}"))
+        """How many rows the entry of `key` has; those of damaged files do not count."""
+        count = 0
+        for path in (self.root / key).glob(f"[!.]*{SUFFIX}"):
+            with contextlib.suppress(Damaged, FileNotFoundError):
+                count += len(shards.read(path).ids)
+        return count
 
     def named(self, words: Sequence[str]) -> list[Info]:
         """The entries whose keys begin with one of `words`. Raises `UserError` for a word that none begins with."""
