@@ -34,8 +34,8 @@ import numpy as np
 import tensorflow as tf
 
 import tfl
+from tfl.directory import REPORT, is_unfinished
 from tfl.features import frontier
-from tfl.run import REPORT, is_unfinished
 
 ENOUGH = 60.0
 """Seconds that no run takes."""

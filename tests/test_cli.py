@@ -16,7 +16,7 @@ import tfl
 from tfl import Phase, UserError
 from tfl.cli import main
 from tfl.config import assign, override
-from tfl.run import new_folder
+from tfl.directory import new_folder
 
 TINY = ["--backbone", "mobilenet_0.25", "--weights", "none", "backbone.image_size=32", "data.batch_size=8"]
 HEAD = "phases=[{trainable: head, epochs: 1}]"

@@ -27,7 +27,7 @@ LAYERS = (
     ("optimizers",),
     ("features",),
     ("models", "cut"),
-    ("data", "backbones", "tasks", "distribute", "report", "terminal"),
+    ("data", "backbones", "tasks", "distribute", "report", "terminal", "directory"),
     ("checkpoint",),
     ("bootstrap", "graphs", "interrupt", "kinds", "locks", "phases", "sealed", "share", "temperature", "validate", "whole"),
     ("config", "lazy"),

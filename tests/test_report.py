@@ -16,7 +16,7 @@ import pytest
 from tfl.config import UserError
 from tfl.evaluate import evaluate
 from tfl.report import SCHEMA, Moved, PhaseReport, Report
-from tfl.terminal import metrics_table, summary
+from tfl.terminal import headline, metrics_table, summary
 
 
 def classification(names: tuple[str, ...] = ("ants", "bees"), count: int = 153) -> dict[str, Any]:
@@ -178,6 +178,8 @@ def test_summary_of_several_tasks_regression_and_folds() -> None:
     metrics = {"tone": {"test": classification()}, "size": {"validation": numbers}}
     text = shown(summary(report(metrics=metrics, folds=folds)))
     assert text.startswith("tone: test accuracy")
+    assert headline(report(metrics=metrics)).startswith("tone: test accuracy ")
+    assert "; size: validation mean absolute error " in headline(report(metrics=metrics))
     assert f"size: validation mean absolute error {numbers['mae']['value']:.3f}" in text
     assert "3-fold accuracy: mean 0.900 (95 % interval 0.85–0.95)" in text
 

@@ -96,7 +96,7 @@ def _launch(arguments: argparse.Namespace) -> int:
         raise UserError(
             f"launch: {' '.join(command) or 'nothing'} is not valid; write tfl launch --workers 2 -- train CONFIG …"
         )
-    from tfl.run import new_folder
+    from tfl.directory import new_folder
 
     logs = arguments.logs or new_folder("launch")
     return launch(command, arguments.workers, Path(logs))

@@ -24,7 +24,7 @@ def typed(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     if arguments.config is not None:
         overrides, job = [*([job] if job else []), *overrides], arguments.config
     if job is None and getattr(arguments, "resume", False) and arguments.out:
-        from tfl.run import CONFIG
+        from tfl.directory import CONFIG
 
         job = unfinished(None, arguments.out) / CONFIG
     if job is None:
@@ -180,7 +180,7 @@ def _check_writable(option: str, folder: Path) -> None:
 
 def unfinished(config: Any, out: str | Path | None) -> Path:
     """The directory of the unfinished run of `config`: `out`, or the newest below runs/. Raises `UserError` for none."""
-    from tfl.run import CONFIG, is_unfinished, stem
+    from tfl.directory import CONFIG, is_unfinished, stem
 
     if out is not None:
         if not is_unfinished(Path(out)):

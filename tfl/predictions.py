@@ -18,8 +18,9 @@ from tfl import whole
 from tfl.config import UserError
 from tfl.data.given import Given
 from tfl.data.given_files import GivenFiles
+from tfl.directory import FACTS, MODEL, PREPROCESS
 from tfl.lazy import pd
-from tfl.run import FACTS, MODEL, PREPROCESS, Run
+from tfl.run import Run
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 PART = 2048

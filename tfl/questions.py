@@ -60,7 +60,7 @@ def compare(arguments: argparse.Namespace) -> int:
     config, found = comparison(override(*typed(arguments)), {name: getattr(arguments, name) for name in options})
     check_folder("--out", arguments.out or "runs")
     from tfl import reporting
-    from tfl.run import REPORT
+    from tfl.directory import REPORT
     from tfl.studies.compare import compare, page
     from tfl.studies.compare.picture import draw
     from tfl.studies.compare.told import told

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
-import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tfl import config as configs
-from tfl import evaluate, predict
+from tfl import evaluate, predict, terminal
 from tfl.config import UserError
 from tfl.cut import Cut, cut
 from tfl.data import kept, seen
@@ -23,6 +21,7 @@ from tfl.data.batches import Batches
 from tfl.data.config import Resize
 from tfl.data.examples import Examples, Modality, Unreadable
 from tfl.data.given import given
+from tfl.directory import CONFIG, EXAMPLES, FACTS, MODEL, PREPROCESS, REPORT, SEEN, UNFINISHED
 from tfl.features.config import Features
 from tfl.features.extract import Extracted, Extractor, Request
 from tfl.lazy import keras, pd, tf
@@ -30,12 +29,6 @@ from tfl.predict import Forward
 from tfl.report import Report
 from tfl.tasks import TASKS, Task
 from tfl.whole import write_text
-
-CONFIG, REPORT, MODEL = "config.yaml", "report.json", "model.keras"
-PREDICTIONS, EXAMPLES, SEEN = "predictions.csv", "examples.tfrecord", "seen.npy"
-FACTS, PREPROCESS = "run.json", "preprocess"
-UNFINISHED = ".unfinished"
-"""A file that is in the directory of a run from its beginning to its end."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +46,7 @@ class Facts:
 
 
 class Run:
-    """A finished run. It predicts, evaluates and exports; `tfl.load` opens it again from its directory.
+    """A finished run. It predicts, evaluates and exports; `print` shows its results, `tfl.load` opens it again.
 
     The directory holds `config.yaml` (resolved: it reproduces the run), `model.keras`, `preprocess/`, `run.json`,
     `predictions.csv` and `examples.tfrecord` (the test split), `report.json` and `logs/` (TensorBoard).
@@ -61,6 +54,13 @@ class Run:
 
     def __init__(self, directory: Path, facts: Facts, report: Report) -> None:
         self.directory, self.facts, self.report = directory, facts, report
+
+    def __repr__(self) -> str:
+        return f"<Run {self.directory}: {terminal.headline(self.report)}>"
+
+    def __str__(self) -> str:
+        """What `tfl train` says at its end."""
+        return terminal.plain(terminal.summary(self.report))
 
     @cached_property
     def model(self) -> keras.Model:
@@ -212,46 +212,6 @@ class Run:
         gone = {place: Unreadable(str(rows.ids[place]), said[why]) for place, why in kept.gone(rows).items()}
         check_unreadable(len(rows) - len(gone), tuple(gone.values()))
         return rows.take(np.setdiff1d(np.arange(len(rows)), list(gone))), tuple(gone.values())
-
-
-def is_unfinished(directory: Path) -> bool:
-    """Whether `directory` holds a run that has begun and not ended."""
-    return (directory / UNFINISHED).is_file()
-
-
-def begin(directory: Path, config: Any) -> None:
-    """Makes `directory` that of an unfinished run of `config`; or goes on being so."""
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / UNFINISHED).touch()
-    write_text(directory / CONFIG, configs.dump(config))
-
-
-def stem(config: Any) -> str:
-    """How the name of a run's directory begins where the user gives none."""
-    return f"{config.data.source}-{config.backbone.name}".replace("/", "_").replace(":", "_")
-
-
-def free_directory(out: str | Path | None, config: Any) -> Path:
-    """The directory of a run, new or unfinished. Raises `UserError` where `out` holds something else: nothing is
-    overwritten.
-    """
-    if out is not None:
-        folder = Path(out)
-        if is_unfinished(folder):
-            return folder
-        if (folder / REPORT).is_file():
-            raise UserError(f"out: {out} already holds something, a finished run; name a new directory, or remove this one")
-        if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-            raise UserError(f"out: {out} already holds something; name a new directory, or remove this one")
-        return folder
-    return new_folder(stem(config))
-
-
-def new_folder(kind: str) -> Path:
-    """A folder below runs/ that is not there yet, named by `kind` and the time."""
-    name = f"{kind}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
-    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
-    return next(folder for name in names if not (folder := Path("runs") / name).exists())
 
 
 def save(directory: Path, config: Any, model: keras.Model, preprocess: Any, facts: Facts, report: Report) -> Run:

@@ -10,10 +10,10 @@ from typing import Any
 from tfl import checkpoint
 from tfl.checkpoint import Checkpoints, Recorder, State, assign
 from tfl.config import UserError, flat, plain, read
+from tfl.directory import CONFIG, begin, is_unfinished
 from tfl.distribute import Workers
 from tfl.models import statistics
 from tfl.report import PhaseReport, phase_report
-from tfl.run import CONFIG, begin, is_unfinished
 
 WHOLE = "run"
 """The part of a run that its model comes from; the others are its folds."""

@@ -22,6 +22,7 @@ from tfl.data.examples import Columns, Examples
 from tfl.data.pipeline import prepare
 from tfl.data.splits import Splits
 from tfl.data.text import tokenize
+from tfl.directory import EXAMPLES, PREDICTIONS, SEEN, free_directory
 from tfl.features.extract import Extracted, Extractor, Request
 from tfl.graphs import given_back, reordering
 from tfl.interrupt import Interrupt, Terminated
@@ -30,7 +31,7 @@ from tfl.methods.facts import report_of, report_of_run, told_of_data
 from tfl.methods.validation import validator
 from tfl.phases import Phase, in_words
 from tfl.report import PhaseReport
-from tfl.run import EXAMPLES, PREDICTIONS, SEEN, Facts, Run, free_directory, load, save
+from tfl.run import Facts, Run, load, save
 from tfl.tasks import Task
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from tfl.bootstrap import with_intervals
+from tfl.directory import CONFIG
 from tfl.reporting import audited, figures, transfer
 from tfl.reporting.evidence import Evidence
 from tfl.reporting.section import Answer
-from tfl.run import CONFIG
 from tfl.terminal import HEADLINES, interval, number, warned
 
 FEW = 10

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from tfl.config import UserError
+from tfl.directory import CONFIG, EXAMPLES, PREDICTIONS, REPORT
 from tfl.lazy import pd
 from tfl.report import Report
-from tfl.run import CONFIG, EXAMPLES, PREDICTIONS, REPORT
 
 COMPARISON = "compare.json"
 """What `tfl compare` leaves in its directory."""

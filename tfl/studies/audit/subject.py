@@ -16,9 +16,10 @@ from tfl.data import image as images
 from tfl.data.batches import stream_seed
 from tfl.data.examples import Columns, Examples, digest, digests, strings
 from tfl.data.splits import Splits
+from tfl.directory import EXAMPLES, PREDICTIONS
 from tfl.kinds import Kind
 from tfl.lazy import pd, tf
-from tfl.run import EXAMPLES, PREDICTIONS, Run
+from tfl.run import Run
 from tfl.tasks import Task
 
 LIMIT = 128

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from tfl.config import plain
+from tfl.directory import new_folder
 from tfl.methods import finetune
 from tfl.methods.facts import describe_data, hardware, versions
 from tfl.methods.session import Session
 from tfl.reporting.transfer import labels_in_words
-from tfl.run import new_folder
 from tfl.studies.compare import effects, recipes, trial
 from tfl.studies.compare.effects import Effect, Key, Trials
 from tfl.studies.compare.plan import Plan, described

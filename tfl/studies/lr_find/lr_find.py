@@ -16,6 +16,7 @@ from tfl import reporting
 from tfl.config import UserError, plain
 from tfl.cut import Cut
 from tfl.data.batches import Batches
+from tfl.directory import new_folder
 from tfl.distribute import distributed
 from tfl.interrupt import Terminated
 from tfl.lazy import keras
@@ -23,7 +24,6 @@ from tfl.methods import finetune
 from tfl.methods.session import Session
 from tfl.models import Group, groups
 from tfl.phases import Phase, in_words
-from tfl.run import new_folder
 from tfl.step import Objective, Stepper
 from tfl.studies.folder import claimed
 from tfl.studies.lr_find.rates import Curve, Sought, has_diverged

@@ -20,12 +20,12 @@ from tfl.config import UserError, plain
 from tfl.data.examples import Columns, Examples
 from tfl.data.partition import by_class, together
 from tfl.data.splits import Splits
+from tfl.directory import new_folder
 from tfl.interrupt import Terminated
 from tfl.methods import finetune
 from tfl.methods.facts import describe_data, hardware, versions
 from tfl.methods.loading import check_modality, load_backbone
 from tfl.methods.session import Session
-from tfl.run import new_folder
 from tfl.studies.folder import claimed
 from tfl.studies.select import frozen, scores
 from tfl.studies.select.candidates import defaults, label

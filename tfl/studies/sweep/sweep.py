@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from tfl.config import UserError, dump, plain, read
+from tfl.directory import CONFIG, is_unfinished, new_folder
 from tfl.lazy import tf
 from tfl.methods import finetune
 from tfl.methods.session import Session
-from tfl.run import CONFIG, Run, is_unfinished, load, new_folder
+from tfl.run import Run, load
 from tfl.studies.folder import claimed
 from tfl.studies.sweep import space as spaces
 from tfl.studies.sweep.bench import Bench
