@@ -55,14 +55,6 @@ def test_a_run_is_read_back_and_predicts_the_same(image_run: Any, photos: Path) 
     assert list(again.predict(files).columns) == ["id", "predicted", "probability", "p_bright", "p_dark"]
 
 
-def test_a_run_shows_its_result_and_prints_its_summary(text_run: Any) -> None:
-    accuracy = text_run.metrics["accuracy"]["value"]
-    assert repr(text_run).startswith(f"<Run {text_run.directory}: test accuracy {accuracy:.3f} (95 % interval ")
-    lines = str(tfl.load(text_run.directory)).splitlines()
-    assert lines[0] in repr(text_run)
-    assert any(line.startswith("phase 2, all: ") for line in lines)
-
-
 def test_texts_are_read_back_and_predict_the_same(text_run: Any) -> None:
     texts = ["sales rose", "costs fell sharply again", "sales rose this year"]
     again = tfl.load(text_run.directory)

@@ -170,6 +170,17 @@ def test_summary_begins_with_the_answer_and_fits_80_columns() -> None:
         assert " ".join(part.split()) in " ".join(text.split()), part
 
 
+def test_a_run_shows_its_result_and_prints_its_summary() -> None:
+    from tfl.run import Run
+
+    made: Any = None  # nothing of the model is asked for
+    run = Run(Path("runs/photos"), made, report())
+    first, *others = str(run).splitlines()
+    assert repr(run) == f"<Run runs/photos: {first}>"
+    assert first.startswith("test accuracy ")
+    assert "phase 1, head: 3 epochs, 8.4 s" in others
+
+
 def test_summary_of_several_tasks_regression_and_folds() -> None:
     rng = np.random.default_rng(1)
     labels = rng.normal(size=50)

@@ -69,8 +69,6 @@ class Entry:
         """In the order in which they were found: the numbers of a `Place` stay."""
         self.damaged = 0
         """Files that were not what they had been written as, and are gone; their rows are computed again."""
-        self._names: set[str] = set()
-        """Of the files that were looked at."""
         self._whole: set[int] = set()
         """The numbers of the shards whose bytes were checked, all of them."""
         self._gone: set[int] = set()
@@ -110,15 +108,18 @@ class Entry:
     def refresh(self) -> None:
         """Takes in what is there now. Of new files the ids are checked; all of their bytes are when rows of them are wanted."""
         there = os.listdir(self.folder) if self.folder.is_dir() else []
-        for name in sorted(name for name in there if name.endswith(SUFFIX) and not name.startswith(".")):
-            if name not in self._names:
-                with contextlib.suppress(FileNotFoundError):  # another process found it damaged just now
-                    try:
-                        self.shards.append(shards.read(self.folder / name))
-                        self._names.add(name)
-                    except Damaged:
-                        self._remove(self.folder / name)
+        names = {name for name in there if name.endswith(SUFFIX) and not name.startswith(".")}
+        for name in sorted(names - {self.shards[number].path.name for number in self._here()}):
+            with contextlib.suppress(FileNotFoundError):  # another process found it damaged just now
+                try:
+                    self.shards.append(shards.read(self.folder / name))
+                except Damaged:
+                    self._remove(self.folder / name)
         self._index()
+
+    def _here(self) -> list[int]:
+        """The numbers of the shards that are not gone."""
+        return [number for number in range(len(self.shards)) if number not in self._gone]
 
     def _remove(self, damaged: Path) -> None:
         self.damaged += 1
@@ -127,7 +128,7 @@ class Entry:
 
     def _index(self) -> None:
         """Sorts the ids of all shards, to find rows by them."""
-        numbers = [number for number in range(len(self.shards)) if number not in self._gone]
+        numbers = self._here()
         ids = [self.shards[number].ids for number in numbers]
         everything = np.concatenate(ids) if ids else np.empty(0, "S32")
         self._order = np.argsort(everything, kind="stable")
@@ -154,12 +155,12 @@ class Entry:
         """Reads every byte of the shards `numbers`, or of all, that was not read before; False where one was damaged."""
         known = self._whole | self._gone
         new = [one for one in (range(len(self.shards)) if numbers is None else numbers) if one not in known]
+        if not new:
+            return True
         with ThreadPoolExecutor(2) as pool:  # hashing and reading leave Python's lock
-            found = list(pool.map(_is_whole, [self.shards[one].path for one in new])) if new else []
+            found = list(pool.map(_is_whole, [self.shards[one].path for one in new]))
         for one, whole in zip(new, found, strict=True):
             (self._whole if whole else self._gone).add(one)
-            if not whole:
-                self._names.discard(self.shards[one].path.name)  # it may be written again
             if whole is False:
                 self._remove(self.shards[one].path)
         if not all(found):
