@@ -94,7 +94,7 @@ class Run:
         examples = given(inputs, self.facts.modality, self.facts.pairs, self.columns)
         rows = examples.readable()
         name, task = self._task()
-        pays = len(rows) >= self.facts.batch_size  # fewer are computed sooner than all that the store has is checked
+        pays = len(rows) >= self.facts.batch_size  # a few are mostly new, and to look for them is to read all weights
         return examples.merged(predict.table(task, self._predictions(rows, stored=pays)[name], rows.ids))
 
     def evaluate(self, source: Any = None, **fields: Any) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def test_evaluating_and_predicting_read_what_is_there(photos: Path, tmp_path: Pa
     table = tfl.load(done.directory).predict(files)
     assert found[-1].facts["read"] == 40
     tfl.load(done.directory).predict(files[:1])
-    assert len(found) == 1, "one is computed sooner than the store is checked"
+    assert len(found) == 1, "a single image is not looked for"
     other = tmp_path / "one.png"
     other.write_bytes(Path(files[0]).read_bytes())
     monkeypatch.setenv("TFL_CACHE", str(tmp_path / "nowhere"))
