@@ -80,7 +80,7 @@ def _reader(preprocess: Any, modality: str, pairs: bool, resize: Resize) -> tupl
     from tfl.data import image as images
 
     def one(data: Any) -> Any:
-        return images.resize(images.decode(data), preprocess.size, resize)
+        return images.decode_resized(data, preprocess.size, resize)
 
     def read(encoded: Any) -> dict[str, Any]:
         pixels = tf.map_fn(one, encoded, fn_output_signature=tf.TensorSpec([*preprocess.size, 3], tf.float32))

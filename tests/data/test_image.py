@@ -94,40 +94,41 @@ def test_saved_graph_predicts_the_same_with_tensorflow_alone(tmp_path: Path) -> 
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), np.stack(expected))
 
 
-# --- load -------------------------------------------------------------------------------------------------------------
+# --- load_resized -----------------------------------------------------------------------------------------------------
 
 
-def test_load_reads_a_path_and_keeps_the_rest(tmp_path: Path) -> None:
+def test_loading_reads_a_path_and_keeps_the_rest(tmp_path: Path) -> None:
     file = tmp_path / "a.png"
     file.write_bytes(ENCODED["png"])
-    result = image.load({"path": str(file), "index": 3})
+    result = image.load_resized({"path": str(file), "index": 3}, (8, 32))
     assert set(result) == {"image", "index"}
     np.testing.assert_array_equal(result["image"], squares(COLORS))
 
 
 @pytest.mark.parametrize("shape", [(8, 6), (8, 6, 1), (8, 6, 3), (8, 6, 4)])
 @pytest.mark.parametrize("known", [True, False])
-def test_load_turns_arrays_to_rgb(shape: tuple[int, ...], known: bool) -> None:
+def test_loading_turns_arrays_to_rgb(shape: tuple[int, ...], known: bool) -> None:
     array = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     channels = array.reshape(8, 6, -1)
     expected = channels[..., :3] if channels.shape[-1] >= 3 else np.repeat(channels, 3, axis=-1)
     spec = tf.TensorSpec(shape if known else [None] * len(shape), tf.uint8)
     data = tf.data.Dataset.from_generator(lambda: iter([array]), output_signature=spec)
-    (result,) = data.map(lambda item: image.load({"image": item})["image"])
+    (result,) = data.map(lambda item: image.load_resized({"image": item}, (8, 6))["image"])
     np.testing.assert_array_equal(result, expected)
-    np.testing.assert_array_equal(image.load({"image": array})["image"], expected)
+    np.testing.assert_array_equal(image.load_resized({"image": array}, (8, 6))["image"], expected)
 
 
-def test_load_takes_encoded_images() -> None:
-    np.testing.assert_array_equal(image.load({"image": ENCODED["png_alpha"]})["image"], squares(COLORS))
+def test_loading_takes_encoded_images() -> None:
+    result = image.load_resized({"image": ENCODED["png_alpha"]}, (8, 32))
+    np.testing.assert_array_equal(result["image"], squares(COLORS))
 
 
 @pytest.mark.parametrize(
     ("array", "word"), [(np.zeros((4, 4, 3), np.float32), "float32"), (np.zeros((4, 4, 2), np.uint8), r"\(4, 4, 2\)")]
 )
-def test_load_names_what_it_does_not_take(array: np.ndarray, word: str) -> None:
+def test_loading_names_what_it_does_not_take(array: np.ndarray, word: str) -> None:
     with pytest.raises(UserError, match=word):
-        image.load({"image": array})
+        image.load_resized({"image": array}, (4, 4))
 
 
 # --- resize -----------------------------------------------------------------------------------------------------------

@@ -135,10 +135,10 @@ def test_small_images_and_other_formats_are_those_of_the_full_decode(mode: image
 
 def test_arrays_are_resized_as_ever() -> None:
     pixels = smooth(400, 560).astype(np.uint8)
-    for example in ({"image": pixels}, {"image": pixels[..., 0]}):
-        result = image.load_resized({**example, "label": 1}, SIZE, "crop", reduced=True)
+    for array, rgb in ((pixels, pixels), (pixels[..., 0], np.repeat(pixels[..., :1], 3, -1))):
+        result = image.load_resized({"image": array, "label": 1}, SIZE, "crop", reduced=True)
         assert result["label"] == 1
-        np.testing.assert_array_equal(result["image"], image.resize(image.load(example)["image"], SIZE, "crop"))
+        np.testing.assert_array_equal(result["image"], image.resize(rgb, SIZE, "crop"))
 
 
 @pytest.mark.parametrize("name", ["jpeg", "jpeg_progressive", "jpeg_grey", "jpeg_cmyk"])

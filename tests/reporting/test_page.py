@@ -149,6 +149,35 @@ def test_a_small_picture_keeps_its_pixels_and_what_is_no_picture_ends_nothing(tm
     assert mistakes.thumbnail(b"GIF89a")[0] == ""
 
 
+@pytest.mark.parametrize("number", range(1, 9))
+def test_a_photo_is_shown_as_the_camera_was_held(number: int) -> None:
+    from PIL import Image, ImageOps
+
+    pixels = np.zeros((300, 400, 3), np.uint8)
+    pixels[:150, :200] = (255, 120, 0)
+    exif = Image.Exif()
+    exif[0x0112] = number
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, format="JPEG", exif=exif)
+    address, side = mistakes.thumbnail(out.getvalue())
+    assert side == 400
+    with Image.open(io.BytesIO(base64.b64decode(address.partition("base64,")[2]))) as shown, Image.open(out) as opened:
+        expected = ImageOps.exif_transpose(opened).resize(shown.size)
+        np.testing.assert_allclose(np.asarray(shown, int)[::40, ::40], np.asarray(expected, int)[::40, ::40], atol=20)
+
+
+def test_a_photo_is_shown_though_its_exif_cannot_be_written() -> None:
+    from PIL import Image
+
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    out = io.BytesIO()
+    Image.new("RGB", (300, 400)).save(out, format="JPEG", exif=exif)
+    start = out.getvalue().index(b"Exif")
+    data = out.getvalue()[: start + 17] + b"\1" + out.getvalue()[start + 18 :]  # the type is now that of a byte
+    assert mistakes.thumbnail(data)[0]
+
+
 def test_texts_are_shown_and_long_ones_cut(tmp_path: Path) -> None:
     labels, said = make.two_classes(0, 2)
     folder = make.run(tmp_path / "run", labels, said, examples=make.texts(["costs rose", "word " * 500]))

@@ -1,7 +1,7 @@
-"""Images: decoding to RGB, in full or at the scale that is needed, and resizing.
+"""Images: decoding to RGB, in full or at the scale that is needed, resizing, and turning them upright.
 
-`decode`, `load` and `resize` are made of TensorFlow ops alone and give the same eagerly, inside `Dataset.map` and in a
-SavedModel: what was evaluated is what is served. The orientation that a camera notes in EXIF is not applied.
+All is made of TensorFlow ops alone and gives the same eagerly, inside `Dataset.map` and in a SavedModel: what was evaluated
+is what is served.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import functools
 from typing import Any
 
 from tfl.config import UserError
+from tfl.data import orientation
 from tfl.data.config import Resize
 from tfl.lazy import tf
 
@@ -31,7 +32,8 @@ def decode(data: tf.Tensor) -> tf.Tensor:
     """The image encoded in `data`, a scalar string: [H, W, 3] uint8.
 
     JPEG, PNG, GIF (its first frame), BMP, and WebP that does not move. Grey becomes RGB, CMYK is converted,
-    16 bits become 8, a palette is applied, an alpha channel is dropped. Raises `tf.errors.InvalidArgumentError`.
+    16 bits become 8, a palette is applied, an alpha channel is dropped; it is not turned (`decode_resized` does that).
+    Raises `tf.errors.InvalidArgumentError`.
     """
     is_bmp, is_webp = (tf.equal(tf.strings.substr(data, 0, len(magic)), magic) for magic in (b"BM", b"RIFF"))
     image = tf.case([(is_bmp, lambda: _decode_bmp(data)), (is_webp, lambda: _decode_webp(data))], lambda: _decode(data))
@@ -65,6 +67,23 @@ def _decode_bmp(data: tf.Tensor) -> tf.Tensor:
     return tf.cond(tf.equal(header[28], 8), look_up, lambda: image)
 
 
+def decode_resized(data: tf.Tensor, size: tuple[int, int], mode: Resize = "crop", reduced: bool = False) -> tf.Tensor:
+    """The image encoded in `data`, a scalar string, upright and resized to `size`: [*size, 3] float32 in 0..255.
+
+    It is turned as EXIF says that the camera was held, in a JPEG. `reduced`: decoded by `decode_reduced`.
+    """
+    noted = orientation.of(data)
+
+    def resized(size: tuple[int, int]) -> tf.Tensor:
+        image, source = decode_reduced(data, size, mode) if reduced else (decode(data), None)
+        return orientation.turned(resize(image, size, mode, source), noted)
+
+    if size[0] == size[1]:
+        return tf.ensure_shape(resized(size), [*size, 3])
+    on_its_side = noted >= orientation.ON_ITS_SIDE
+    return tf.ensure_shape(tf.cond(on_its_side, lambda: resized(size[::-1]), lambda: resized(size)), [*size, 3])
+
+
 def decode_reduced(data: tf.Tensor, size: tuple[int, int], mode: Resize = "crop") -> tuple[tf.Tensor, tf.Tensor]:
     """`decode` for an image that is then resized to `size`: a large JPEG is decoded at 1/2, 1/4 or 1/8 of its scale.
 
@@ -72,7 +91,7 @@ def decode_reduced(data: tf.Tensor, size: tuple[int, int], mode: Resize = "crop"
     which `resize` takes as `source`: 1001 pixels by 4 are 250.25, of which 251 are stored.
     """
 
-    def reduced() -> tuple[tf.Tensor, tf.Tensor]:
+    def smaller() -> tuple[tf.Tensor, tf.Tensor]:
         shape = tf.io.extract_jpeg_shape(data)[:2]
         step = ratio_step(shape, size, mode)
         scales = [functools.partial(tf.io.decode_jpeg, data, channels=3, ratio=ratio) for ratio in RATIOS[1:]]
@@ -83,7 +102,7 @@ def decode_reduced(data: tf.Tensor, size: tuple[int, int], mode: Resize = "crop"
         image = decode(data)
         return image, tf.cast(tf.shape(image)[:2], tf.float32)
 
-    image, source = tf.cond(tf.equal(tf.strings.substr(data, 0, 3), JPEG), reduced, whole)
+    image, source = tf.cond(tf.equal(tf.strings.substr(data, 0, 3), JPEG), smaller, whole)
     return tf.ensure_shape(image, [None, None, 3]), tf.ensure_shape(source, [2])
 
 
@@ -95,33 +114,19 @@ def ratio_step(shape: tf.Tensor, size: tuple[int, int], mode: Resize) -> tf.Tens
     return tf.reduce_sum(tf.cast(spare[..., None] >= tf.constant(RATIOS[1:], tf.float32), tf.int32), -1)
 
 
-def load(example: dict[str, Any]) -> dict[str, Any]:
-    """`example` with its image in memory as "image", [H, W, 3] uint8; other entries stay.
-
-    Reads the file that "path" (scalar string) names, which is taken out, or turns "image" to RGB: a scalar string
-    (an encoded image) or a uint8 array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4].
-    """
-    image, rest = _image(example)
-    return {**rest, "image": decode(image) if image.dtype == tf.string else _rgb(image)}
-
-
 def load_resized(
     example: dict[str, Any], size: tuple[int, int], mode: Resize = "crop", reduced: bool = False
 ) -> dict[str, Any]:
-    """`example` as from `load`, with its image resized to `size`; `reduced`: decoded by `decode_reduced`."""
-    image, rest = _image(example)
-    if image.dtype != tf.string:
-        return {**rest, "image": resize(_rgb(image), size, mode)}
-    decoded, source = decode_reduced(image, size, mode) if reduced else (decode(image), None)
-    return {**rest, "image": resize(decoded, size, mode, source)}
+    """`example` with its image as "image", [*size, 3] float32 in 0..255; other entries stay.
 
-
-def _image(example: dict[str, Any]) -> tuple[tf.Tensor, dict[str, Any]]:
-    """The image of `example`, encoded or as an array, and its other entries."""
+    Reads the file that "path" (scalar string) names, which is taken out, or takes "image": a scalar string (an encoded
+    image), as `decode_resized`, or a uint8 array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], which is turned to RGB.
+    """
     rest = {key: value for key, value in example.items() if key not in ("path", "image")}
-    if "path" in example:
-        return tf.io.read_file(example["path"]), rest
-    return tf.convert_to_tensor(example["image"]), rest
+    image = tf.io.read_file(example["path"]) if "path" in example else tf.convert_to_tensor(example["image"])
+    if image.dtype == tf.string:
+        return {**rest, "image": decode_resized(image, size, mode, reduced)}
+    return {**rest, "image": resize(_rgb(image), size, mode)}
 
 
 def _rgb(image: tf.Tensor) -> tf.Tensor:

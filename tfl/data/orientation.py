@@ -1,52 +1,70 @@
-"""The orientation that a camera notes in a JPEG file. Nothing turns images by it; whoever trains on such files is told."""
+"""The orientation that a camera notes in a JPEG file (EXIF, tag 0x0112), and pictures turned by it.
+
+Made of TensorFlow ops alone, as all of decoding is. A picture is turned after it was resized, when it is small.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Literal
+from tfl.lazy import tf
 
-HEAD = 1 << 16
-"""Bytes of a file that are looked at; EXIF stands in front, in a segment of at most 64 KiB."""
+FRONT = 1 << 12
+"""Bytes of a file within which EXIF begins: it is the first segment, or follows what JFIF has to say."""
+HEAD = FRONT + (1 << 16)
+"""Bytes of a file that are looked at; a segment has 64 KiB at most."""
+EXIF = r"Exif\x00\x00\C*"
+"""The name of EXIF and all that follows, for RE2, to which `\\C` is any byte."""
 TAG = 0x0112
+LONG = 4
+"""The type of a value of four bytes; a value of the type that the standard names for this tag has two."""
+ON_ITS_SIDE = 5
+"""From this orientation on, width and height are those of the stored image the other way round."""
 
 
-def turned(items: Iterable[str | bytes]) -> int:
-    """How many of `items`, paths or encoded images, are JPEG files that carry an orientation other than 1, upright."""
-    with ThreadPoolExecutor() as pool:
-        return sum(found not in (None, 1) for found in pool.map(_of, items))
+def of(data: tf.Tensor) -> tf.Tensor:
+    """The orientation that stands in an encoded image, a scalar string: scalar int64, 1 to 8; 1, upright, where none does."""
+    front = tf.strings.substr(data, 0, FRONT)
+    place = tf.strings.length(tf.strings.regex_replace(front, EXIF, "", replace_global=False))
+    is_noted = (place < tf.strings.length(front)) & tf.equal(tf.strings.substr(front, 0, 2), b"\xff\xd8")
+
+    def noted() -> tf.Tensor:
+        return _in_tiff(tf.io.decode_raw(tf.strings.substr(data, place + len("Exif??"), HEAD), tf.uint8))
+
+    return tf.cond(is_noted, noted, lambda: tf.constant(1, tf.int64))
 
 
-def of(data: bytes) -> int | None:
-    """The orientation, 1 to 8, that stands in a JPEG file; None where there is none."""
-    place = 2
-    while data.startswith(b"\xff\xd8") and data[place : place + 1] == b"\xff" and data[place + 1 : place + 2] != b"\xda":
-        length = int.from_bytes(data[place + 2 : place + 4], "big")
-        if data[place + 1] == 0xE1 and data[place + 4 : place + 10] == b"Exif\0\0":
-            return _in_tiff(data[place + 10 : place + 2 + length])
-        place += 2 + length
-    return None
+def turned(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    """`image`, [H, W, C], as the camera saw it: [H, W, C], or [W, H, C] from orientation 5 on."""
+
+    def turn() -> tf.Tensor:
+        flat = tf.cond(orientation >= ON_ITS_SIDE, lambda: tf.transpose(image, [1, 0, 2]), lambda: image)
+        down = tf.gather([False, False, False, True, True, False, False, True, True], orientation)
+        across = tf.gather([False, False, True, True, False, False, True, True, False], orientation)
+        return tf.reverse(flat, tf.boolean_mask([0, 1], [down, across]))
+
+    return tf.cond(orientation > 1, turn, lambda: image)
 
 
-def _of(item: str | bytes) -> int | None:
-    if isinstance(item, bytes):
-        return of(item)
-    try:
-        with open(item, "rb") as opened:
-            return of(opened.read(HEAD))
-    except OSError:  # what cannot be read is named elsewhere
-        return None
+def _in_tiff(tiff: tf.Tensor) -> tf.Tensor:
+    """The orientation in what a TIFF file begins with, [n] uint8; 1 where there is none or it is none of the eight."""
+    big = ~tf.reduce_all(tf.equal(tiff[:1], ord("I")))
+    first = _number(_at(tiff, tf.range(4, 8, dtype=tf.int64)), big)
+    count = tf.minimum(_number(_at(tiff, first + tf.range(2, dtype=tf.int64)), big), HEAD // 12)
+    # Of 12 bytes each: the tag, the type, the number of values, the value.
+    entries = _at(tiff, first + 2 + 12 * tf.range(count)[:, None] + tf.range(12, dtype=tf.int64))
+    entries = tf.boolean_mask(entries, tf.equal(_number(entries[:, :2], big), TAG))
+    entry = tf.concat([entries, tf.zeros([1, 12], tf.uint8)], 0)[0]
+    is_long = tf.equal(_number(entry[2:4], big), LONG)
+    value = tf.where(is_long, _number(entry[8:12], big), _number(entry[8:10], big))
+    return tf.where((value >= 1) & (value <= 8), value, 1)
 
 
-def _in_tiff(tiff: bytes) -> int | None:
-    order: Literal["little", "big"] = "little" if tiff[:2] == b"II" else "big"
+def _at(data: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
+    """The bytes at `places`, int64, in `data`; 0 for those behind its end."""
+    return tf.gather(tf.pad(data, [[0, 1]]), tf.minimum(places, tf.size(data, tf.int64)))
 
-    def number(place: int, size: int) -> int:
-        return int.from_bytes(tiff[place : place + size], order)
 
-    first = number(4, 4)
-    for place in range(first + 2, first + 2 + 12 * number(first, 2), 12):
-        if number(place, 2) == TAG:
-            value = number(place + 8, 2)
-            return value if 1 <= value <= 8 else None
-    return None
+def _number(data: tf.Tensor, big: tf.Tensor) -> tf.Tensor:
+    """The numbers that the last axis of `data`, bytes, holds: int64."""
+    powers = [256**power for power in range(data.shape[-1])]
+    weights = tf.where(big, tf.constant(powers[::-1], tf.int64), tf.constant(powers, tf.int64))
+    return tf.reduce_sum(tf.cast(data, tf.int64) * weights, -1)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tfl.data import orientation
 from tfl.data.config import Resize
 from tfl.data.image import JPEG, RATIOS, decode, ratio_step
 from tfl.lazy import tf
@@ -32,7 +33,7 @@ def ratios(
     1 for what is no JPEG, or one whose header can't be read. Only headers are read, in `threads` threads (default: one
     a core). Raises `tf.errors.OpError` for a file that can't be read.
     """
-    shapes = _in_threads(_jpeg_size, items, threads)
+    shapes = _in_threads(_jpeg_size if size[0] == size[1] else _shown_size, items, threads)
     with tf.device("CPU:0"):
         steps = ratio_step(tf.reshape(tf.constant(shapes, tf.int32), [-1, 2]), size, mode).numpy()
     return np.array(RATIOS)[steps]
@@ -47,6 +48,13 @@ def _jpeg_size(item: str | bytes) -> tuple[int, int]:
         return _header_size(head, "JPEG")
     except tf.errors.InvalidArgumentError:  # cut off before the size, behind a long profile or preview, or broken
         return (0, 0) if isinstance(item, bytes) or len(head) < HEADER else _jpeg_size(_read(item))
+
+
+def _shown_size(item: str | bytes) -> tuple[int, int]:
+    """(height, width) of a JPEG as it is when it is turned upright, else (0, 0)."""
+    noted = orientation.of(tf.constant(item if isinstance(item, bytes) else _read(item, orientation.HEAD)))
+    height, width = _jpeg_size(item)
+    return (width, height) if noted >= orientation.ON_ITS_SIDE else (height, width)
 
 
 def _in_threads(call: Callable[[Any], Any], items: Sequence[Any], threads: int | None) -> list[Any]:

@@ -11,7 +11,6 @@ import numpy as np
 
 from tfl import models
 from tfl.config import plain
-from tfl.data import orientation
 from tfl.data.examples import Columns
 from tfl.data.labels import MANY
 from tfl.data.splits import Splits, listed_suffixes, shortened, summed
@@ -54,12 +53,6 @@ def told_of_data(splits: Splits) -> Iterator[str]:
     yield from _missing(splits)
     yield from _copies(splits)
     yield from _parted(splits)
-    files = [path for part in splits.parts.values() if isinstance(part, Columns) for path in part.inputs.get("path", ())]
-    if turned := orientation.turned(files):
-        yield (
-            f"  warning: {turned} of {len(files)} files carry an EXIF orientation other than upright, which is not applied: "
-            "they are seen as they are stored; turn them where that matters"
-        )
 
 
 def _predicted(splits: Splits) -> Iterator[str]:

@@ -19,6 +19,8 @@ MOST = 12
 """Mistakes that are shown."""
 SIDE = 224
 """Pixels of the longer side of a picture; one of less than a third of it is shown in squares."""
+ORIENTATION = 0x0112
+"""The tag of EXIF for how the camera was held."""
 LENGTH = 500
 """Characters of a text that are shown."""
 
@@ -99,7 +101,7 @@ def _bytes(example: dict[str, Any]) -> bytes | str:
 
 def thumbnail(data: bytes) -> tuple[str, int]:
     """A `data:` address of a small JPEG of the encoded image `data`, and the longer side that it had; "" where it cannot be
-    decoded. The image is turned no more than it was for the model.
+    decoded. It is turned as it was for the model: a JPEG as its EXIF says.
     """
     from PIL import Image
 
@@ -107,7 +109,8 @@ def thumbnail(data: bytes) -> tuple[str, int]:
         with Image.open(io.BytesIO(data)) as opened:
             side = max(opened.size)
             opened.draft("RGB", (SIDE, SIDE))
-            picture: Any = opened.convert("RGB") if not opened.mode.startswith("I") else _eight_bits(opened)
+            upright = _upright(opened)
+            picture: Any = upright.convert("RGB") if not upright.mode.startswith("I") else _eight_bits(upright)
         picture.thumbnail((SIDE, SIDE))
         out = io.BytesIO()
         picture.save(out, format="JPEG" if side >= SIDE / 3 else "PNG", quality=78)
@@ -115,6 +118,17 @@ def thumbnail(data: bytes) -> tuple[str, int]:
         return "", SIDE
     kind = "jpeg" if side >= SIDE / 3 else "png"
     return f"data:image/{kind};base64,{base64.b64encode(out.getvalue()).decode()}", side
+
+
+def _upright(image: Any) -> Any:
+    """An image turned as its EXIF says, if it is a JPEG."""
+    from PIL.Image import Transpose
+
+    ways = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM"}
+    ways |= {5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90"}
+    # Pillow's own way writes the EXIF anew, which it cannot do of everything that cameras write.
+    way = ways.get(image.getexif().get(ORIENTATION)) if image.format == "JPEG" else None
+    return image if way is None else image.transpose(Transpose[way])
 
 
 def _eight_bits(image: Any) -> Any:

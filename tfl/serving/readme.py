@@ -67,8 +67,8 @@ def _image(run: Run) -> list[str]:
     preprocess = run.preprocess
     size = "{} × {} pixels (height × width)".format(*preprocess.size)
     return [
-        "1. Decode to RGB, 8 bits a channel: grey becomes RGB, an alpha channel is dropped, the orientation that EXIF notes is",
-        "   not applied.",
+        "1. Decode to RGB, 8 bits a channel: grey becomes RGB, an alpha channel is dropped. Turn a JPEG upright by the",
+        "   orientation that its EXIF notes.",
         f"2. {RESIZES[run.facts.resize].format(size=size)}",
         "   Bilinear, pixel centres at halves, with antialiasing where it shrinks (the triangle filter as wide as the factor,",
         "   as Pillow's `BILINEAR` has it), in float32, without rounding; values are kept to 0 to 255.",
