@@ -16,8 +16,14 @@ EXIF = r"Exif\x00\x00\C*"
 TAG = 0x0112
 LONG = 4
 """The type of a value of four bytes; a value of the type that the standard names for this tag has two."""
+LOWEST_FIRST = (1, 1 << 8, 1 << 16, 1 << 24)
+"""What each byte of a number counts, in the order of one of the two kinds of TIFF."""
 ON_ITS_SIDE = 5
 """From this orientation on, width and height are those of the stored image the other way round."""
+AXES = [[0, 1, 2]] * ON_ITS_SIDE + [[1, 0, 2]] * 4
+"""Of each orientation, which axes of the stored image become its own."""
+STEPS = [[1, 1, 1], [1, 1, 1], [1, -1, 1], [-1, -1, 1], [-1, 1, 1], [1, 1, 1], [1, -1, 1], [-1, -1, 1], [-1, 1, 1]]
+"""Of each orientation, which of these go backwards: 2 is mirrored, 3 stands on its head, 4 is both, 5 to 8 lie."""
 
 
 def of(data: tf.Tensor) -> tf.Tensor:
@@ -36,35 +42,28 @@ def turned(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     """`image`, [H, W, C], as the camera saw it: [H, W, C], or [W, H, C] from orientation 5 on."""
 
     def turn() -> tf.Tensor:
-        flat = tf.cond(orientation >= ON_ITS_SIDE, lambda: tf.transpose(image, [1, 0, 2]), lambda: image)
-        down = tf.gather([False, False, False, True, True, False, False, True, True], orientation)
-        across = tf.gather([False, False, True, True, False, False, True, True, False], orientation)
-        return tf.reverse(flat, tf.boolean_mask([0, 1], [down, across]))
+        lying = tf.transpose(image, tf.gather(AXES, orientation))
+        return tf.strided_slice(lying, [0, 0, 0], [0, 0, 0], tf.gather(STEPS, orientation), begin_mask=7, end_mask=7)
 
     return tf.cond(orientation > 1, turn, lambda: image)
 
 
 def _in_tiff(tiff: tf.Tensor) -> tf.Tensor:
     """The orientation in what a TIFF file begins with, [n] uint8; 1 where there is none or it is none of the eight."""
-    big = ~tf.reduce_all(tf.equal(tiff[:1], ord("I")))
-    first = _number(_at(tiff, tf.range(4, 8, dtype=tf.int64)), big)
-    count = tf.minimum(_number(_at(tiff, first + tf.range(2, dtype=tf.int64)), big), HEAD // 12)
+    data, end = tf.cast(tf.pad(tiff, [[0, 1]]), tf.int64), tf.size(tiff, tf.int64)
+    # What each byte of a number of four and of two bytes counts.
+    four = tf.where(tf.equal(data[0], ord("M")), *(tf.constant(LOWEST_FIRST[::step], tf.int64) for step in (-1, 1)))
+    two = tf.where(tf.equal(data[0], ord("M")), four[2:], four[:2])
+
+    def at(places: tf.Tensor) -> tf.Tensor:
+        return tf.gather(data, tf.minimum(places, end))  # 0 behind the end
+
+    first = tf.reduce_sum(at(tf.range(4, 8, dtype=tf.int64)) * four)
+    count = tf.minimum(tf.reduce_sum(at(first + tf.range(2, dtype=tf.int64)) * two), HEAD // 12)
     # Of 12 bytes each: the tag, the type, the number of values, the value.
-    entries = _at(tiff, first + 2 + 12 * tf.range(count)[:, None] + tf.range(12, dtype=tf.int64))
-    entries = tf.boolean_mask(entries, tf.equal(_number(entries[:, :2], big), TAG))
-    entry = tf.concat([entries, tf.zeros([1, 12], tf.uint8)], 0)[0]
-    is_long = tf.equal(_number(entry[2:4], big), LONG)
-    value = tf.where(is_long, _number(entry[8:12], big), _number(entry[8:10], big))
+    entries = at(first + 2 + 12 * tf.range(count)[:, None] + tf.range(12, dtype=tf.int64))
+    is_it = tf.equal(tf.reduce_sum(entries[:, :2] * two, -1), TAG)
+    entry = tf.reduce_max(tf.where(is_it[:, None], entries, 0), 0)
+    is_long = tf.equal(tf.reduce_sum(entry[2:4] * two), LONG)
+    value = tf.where(is_long, tf.reduce_sum(entry[8:12] * four), tf.reduce_sum(entry[8:10] * two))
     return tf.where((value >= 1) & (value <= 8), value, 1)
-
-
-def _at(data: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
-    """The bytes at `places`, int64, in `data`; 0 for those behind its end."""
-    return tf.gather(tf.pad(data, [[0, 1]]), tf.minimum(places, tf.size(data, tf.int64)))
-
-
-def _number(data: tf.Tensor, big: tf.Tensor) -> tf.Tensor:
-    """The numbers that the last axis of `data`, bytes, holds: int64."""
-    powers = [256**power for power in range(data.shape[-1])]
-    weights = tf.where(big, tf.constant(powers[::-1], tf.int64), tf.constant(powers, tf.int64))
-    return tf.reduce_sum(tf.cast(data, tf.int64) * weights, -1)
