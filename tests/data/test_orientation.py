@@ -5,43 +5,18 @@ from __future__ import annotations
 import io
 import random
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
+from tests.data.cameras import noted, smooth, stored_as
 from tests.data.encoded import ENCODED
 from tfl.data import image, orientation, scan
 
 NUMBERS = range(1, 9)
 MODES = ("crop", "squash", "pad")
-
-
-def smooth(height: int, width: int) -> np.ndarray:
-    """[height, width, 3] uint8: no two corners of it are alike, and JPEG changes it little."""
-    y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
-    return (255 * np.stack([x, y, (x * y + x) / 2], -1)).astype(np.uint8)
-
-
-def noted(number: int, pixels: np.ndarray, order: str = "big", **more: Any) -> bytes:
-    """A JPEG of `pixels`, as they are stored, with that orientation; the bytes of its EXIF in that order."""
-    exif = Image.Exif()
-    exif.endian = "<" if order == "little" else ">"
-    for tag, value in {0x010F: "a maker", 0x0110: "a model", orientation.TAG: number, 0x0132: "2026:11:29 10:00:00"}.items():
-        exif[tag] = value
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", exif=exif, quality=95, **more)
-    return file.getvalue()
-
-
-def lain(pixels: np.ndarray, number: int) -> np.ndarray:
-    """`pixels` as a camera that notes the orientation `number` stores them."""
-    backwards = {6: 8, 8: 6}.get(number, number)
-    carrier = Image.fromarray(pixels)
-    carrier.getexif()[orientation.TAG] = backwards
-    return np.asarray(ImageOps.exif_transpose(carrier))
 
 
 @pytest.mark.parametrize("order", ["little", "big"])
@@ -57,20 +32,27 @@ def test_a_picture_is_turned_as_pillow_turns_it(number: int, order: str) -> None
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("size", [(40, 40), (24, 40), (40, 24)])
-@pytest.mark.parametrize(("shape", "ratio"), [((60, 90), 1), ((411, 617), 4)])
+@pytest.mark.parametrize("shape", [(60, 90), (60, 200), (200, 340), (411, 617)])
 def test_however_the_camera_was_held_the_picture_is_the_same(
-    shape: tuple[int, int], ratio: int, size: tuple[int, int], mode: image.Resize
+    shape: tuple[int, int], size: tuple[int, int], mode: image.Resize, tmp_path: Path
 ) -> None:
     pixels = smooth(*shape)
     upright = image.decode_resized(tf.constant(noted(1, pixels)), size, mode)
     for number in NUMBERS:
-        data = noted(number, lain(pixels, number))
-        assert scan.ratios([data], size, mode) == scan.ratios([noted(1, pixels)], size, mode)
+        data = noted(number, stored_as(pixels, number))
+        (file := tmp_path / f"{number}.jpg").write_bytes(data)
+        for item in (data, str(file)):
+            assert scan.ratios([item], size, mode) == scan.ratios([noted(1, pixels)], size, mode)
         for reduced in (False, True):
             found = image.decode_resized(tf.constant(data), size, mode, reduced)
             assert found.shape == (*size, 3)
             np.testing.assert_allclose(found, upright, atol=6, err_msg=f"{number}, {reduced}")
-    assert scan.ratios([data], (40, 40), "crop") == [ratio]
+
+
+def test_the_ratio_of_what_lies_on_its_side_is_that_of_how_it_is_shown() -> None:
+    lying = noted(6, smooth(200, 340))
+    assert [scan.ratios([lying], size)[0] for size in ((24, 40), (40, 24))] == [2, 4]
+    assert [scan.ratios([noted(1, smooth(200, 340))], size)[0] for size in ((24, 40), (40, 24))] == [4, 2]
 
 
 def test_map_and_a_saved_graph_give_the_same_as_eagerly(tmp_path: Path) -> None:
@@ -108,10 +90,20 @@ def test_where_nothing_is_noted_a_picture_is_upright() -> None:
 
 def test_what_stands_before_exif_does_not_hide_it() -> None:
     data = noted(6, smooth(20, 30))
-    jfif = b"\xff\xe0\x00\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0"
+    profile = b"\xff\xe2" + (65_000).to_bytes(2, "big") + b"ICC_PROFILE\0" + bytes(64_986)
     comment = b"\xff\xfe" + (302).to_bytes(2, "big") + b"c" * 300
-    assert orientation.of(tf.constant(data[:2] + jfif + comment + data[2:])) == 6
-    assert orientation.of(tf.constant(noted(8, smooth(20, 30), icc_profile=bytes(5000)))) == 8
+    assert b"JFIF" in data[: data.index(b"Exif")]
+    start = data.index(b"\xff\xe1")
+    for before in (comment, profile, comment + profile):
+        assert orientation.of(tf.constant(data[:start] + before + data[start:])) == 6
+
+
+def test_what_stands_where_the_entries_would_be_is_not_counted_among_them() -> None:
+    data = noted(6, smooth(20, 30))
+    start = data.index(b"Exif\0\0") + 14
+    assert int.from_bytes(data[start : start + 2], "big") == 4
+    for count, expected in ((0, 1), (1, 1), (4, 6), (65_535, 6)):
+        assert orientation.of(tf.constant(data[:start] + count.to_bytes(2, "big") + data[start + 2 :])) == expected
 
 
 def test_a_number_of_four_bytes_is_read_in_either_order() -> None:

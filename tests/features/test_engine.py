@@ -16,7 +16,7 @@ import tensorflow as tf
 from tests import tiny
 from tfl import backbones
 from tfl.config import UserError
-from tfl.cut import cut
+from tfl.cut import Part, cut
 from tfl.features import engine
 from tfl.features.engine import Engine, make
 
@@ -25,11 +25,11 @@ ENGINES = ("tensorflow", pytest.param("openvino", marks=needs_openvino))
 RANDOM = np.random.default_rng(0)
 
 
-def frozen(backbone: Any) -> tuple[Callable[[list[Any]], list[Any]], tuple[str, ...]]:
-    """The frozen part of a backbone of which nothing trains, and what its inputs are called."""
+def frozen(backbone: Any) -> tuple[Callable[[list[Any]], list[Any]], Part]:
+    """The frozen part of a backbone of which nothing trains, as a function of tensors alone and as it is."""
     backbone.unfreeze("none")
-    whole = cut(keras.Model(backbone.inputs, backbone.outputs["features"]))
-    return lambda tensors: whole.frozen(tensors, training=False), whole.names
+    part = cut(keras.Model(backbone.inputs, backbone.outputs["features"])).frozen
+    return lambda tensors: part(tensors, training=False), part
 
 
 def images() -> list[Any]:
@@ -63,9 +63,9 @@ def check_rows(run: Engine, tensors: list[Any]) -> None:
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_images(name: engine.Choice) -> None:
-    function, _ = frozen(tiny.backbone())
+    function, part = frozen(tiny.backbone())
     example = images()
-    run = make(function, example, name, silent)
+    run = make(function, example, name, silent, part.variables)
     assert run.name == name
     np.testing.assert_allclose(run(example)[0], function(example)[0], rtol=1e-4, atol=1e-6)
     check_rows(run, example)
@@ -77,8 +77,9 @@ def test_images(name: engine.Choice) -> None:
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_texts_of_any_length(name: engine.Choice, tiny_bert: Path) -> None:
-    function, names = frozen(backbones.load("bert", weights=str(tiny_bert)))
-    run = make(function, texts(4, 8, names), name, silent)
+    function, part = frozen(backbones.load("bert", weights=str(tiny_bert)))
+    names = part.names
+    run = make(function, texts(4, 8, names), name, silent, part.variables)
     assert run.name == name
     for rows, tokens in ((16, 8), (8, 16), (5, 24)):
         tensors = texts(rows, tokens, names)
@@ -89,9 +90,24 @@ def test_texts_of_any_length(name: engine.Choice, tiny_bert: Path) -> None:
 @pytest.mark.parametrize("name", ENGINES)
 @pytest.mark.parametrize("backbone", ["resnet50", "mobilenet_v2", "vgg16", "inception_v3"])
 def test_rows_of_real_networks_depend_on_nothing_else(name: engine.Choice, backbone: str) -> None:
-    function, _ = frozen(backbones.load(backbone, weights="none", image_size=75))
+    function, part = frozen(backbones.load(backbone, weights="none", image_size=75))
     example = [tf.constant(RANDOM.uniform(-1, 1, (8, 75, 75, 3)), tf.float32)]
-    check_rows(make(function, example, name, silent), example)
+    check_rows(make(function, example, name, silent, part.variables), example)
+
+
+@pytest.mark.parametrize("backbone", ["mobilenet_v2", "efficientnet_b0", "densenet121"])
+def test_weights_that_are_constants_change_nothing_but_the_time(backbone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    function, part = frozen(backbones.load(backbone, weights="none", image_size=75))
+    example = [tf.constant(RANDOM.uniform(-1, 1, (8, 75, 75, 3)), tf.float32)]
+    fixed = make(function, example, "tensorflow", silent, part.variables)
+    expected = fixed(example)[0]
+    monkeypatch.setattr(engine, "CONSTANT", 0)
+    read = make(function, example, "tensorflow", silent, part.variables)
+    np.testing.assert_allclose(read(example)[0], expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+    for variable in part.variables:
+        variable.assign(variable + 0.5)
+    np.testing.assert_array_equal(fixed(example)[0], expected)
+    assert np.abs(read(example)[0] - expected).max() > 0.01 * np.abs(expected).max(), "what is read is as it is now"
 
 
 @needs_openvino

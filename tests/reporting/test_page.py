@@ -12,9 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from tests.data.cameras import noted, smooth
 from tests.reporting import make
 from tfl import reporting
+from tfl.data import image
 from tfl.reporting import figures, ink, mistakes
 from tfl.reporting.evidence import Evidence
 
@@ -149,33 +152,38 @@ def test_a_small_picture_keeps_its_pixels_and_what_is_no_picture_ends_nothing(tm
     assert mistakes.thumbnail(b"GIF89a")[0] == ""
 
 
-@pytest.mark.parametrize("number", range(1, 9))
-def test_a_photo_is_shown_as_the_camera_was_held(number: int) -> None:
-    from PIL import Image, ImageOps
-
-    pixels = np.zeros((300, 400, 3), np.uint8)
-    pixels[:150, :200] = (255, 120, 0)
-    exif = Image.Exif()
-    exif[0x0112] = number
-    out = io.BytesIO()
-    Image.fromarray(pixels).save(out, format="JPEG", exif=exif)
-    address, side = mistakes.thumbnail(out.getvalue())
-    assert side == 400
-    with Image.open(io.BytesIO(base64.b64decode(address.partition("base64,")[2]))) as shown, Image.open(out) as opened:
-        expected = ImageOps.exif_transpose(opened).resize(shown.size)
-        np.testing.assert_allclose(np.asarray(shown, int)[::40, ::40], np.asarray(expected, int)[::40, ::40], atol=20)
-
-
-def test_a_photo_is_shown_though_its_exif_cannot_be_written() -> None:
+def shown(data: bytes) -> np.ndarray:
+    """The thumbnail of an encoded image."""
     from PIL import Image
 
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    out = io.BytesIO()
-    Image.new("RGB", (300, 400)).save(out, format="JPEG", exif=exif)
-    start = out.getvalue().index(b"Exif")
-    data = out.getvalue()[: start + 17] + b"\1" + out.getvalue()[start + 18 :]  # the type is now that of a byte
-    assert mistakes.thumbnail(data)[0]
+    address, _ = mistakes.thumbnail(data)
+    with Image.open(io.BytesIO(base64.b64decode(address.partition("base64,")[2]))) as opened:
+        return np.asarray(opened, int)
+
+
+@pytest.mark.parametrize("number", range(1, 9))
+def test_a_photo_is_shown_as_the_model_saw_it(number: int) -> None:
+    data = noted(number, smooth(300, 400))
+    size = (168, 224) if number < 5 else (224, 168)
+    expected = image.decode_resized(tf.constant(data), size)
+    found = shown(data)
+    assert found.shape == (*size, 3)
+    np.testing.assert_allclose(found, expected, atol=12)
+
+
+def test_a_photo_is_shown_whatever_else_cameras_write() -> None:
+    from PIL import Image
+
+    pixels = smooth(300, 400)
+    several = io.BytesIO()
+    Image.fromarray(pixels).save(several, "MPO", save_all=True, append_images=[Image.fromarray(pixels)])
+    marked = several.getvalue()
+    segment = noted(6, pixels)
+    segment = segment[2 : segment.index(b"\xff\xdb")]  # JFIF and EXIF
+    assert shown(marked[:2] + segment + marked[2:]).shape == (224, 168, 3)
+    cut = io.BytesIO()
+    Image.fromarray(pixels).save(cut, "JPEG", dpi=(72, 72), exif=b"Exif\0\0MM\0*")
+    assert shown(cut.getvalue()).shape == (168, 224, 3)
 
 
 def test_texts_are_shown_and_long_ones_cut(tmp_path: Path) -> None:

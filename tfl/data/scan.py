@@ -52,8 +52,8 @@ def _jpeg_size(item: str | bytes) -> tuple[int, int]:
 
 def _shown_size(item: str | bytes) -> tuple[int, int]:
     """(height, width) of a JPEG as it is when it is turned upright, else (0, 0)."""
-    noted = orientation.of(tf.constant(item if isinstance(item, bytes) else _read(item, orientation.HEAD)))
     height, width = _jpeg_size(item)
+    noted = orientation.of(tf.constant(item if isinstance(item, bytes) else _read(item, orientation.HEAD)))
     return (width, height) if noted >= orientation.ON_ITS_SIDE else (height, width)
 
 

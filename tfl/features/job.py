@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
@@ -192,7 +193,8 @@ class Job:
         made = self._made.get(id(part))
         if made is None:
             asked = self.config.engine if self.engine == "openvino" else "tensorflow"
-            made = self._made[id(part)] = engines.make(lambda values: part(values, training=False), tensors, asked, say)
+            run = functools.partial(part, training=False)
+            made = self._made[id(part)] = engines.make(run, tensors, asked, say, part.variables)
         if made.name != self.engine:
             raise _Unfit(self.engine)
         return made

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tfl.data import kept
+from tfl.data import kept, orientation
 from tfl.lazy import pd
 from tfl.reporting.evidence import Evidence
 from tfl.reporting.section import Card, Section
@@ -19,8 +19,6 @@ MOST = 12
 """Mistakes that are shown."""
 SIDE = 224
 """Pixels of the longer side of a picture; one of less than a third of it is shown in squares."""
-ORIENTATION = 0x0112
-"""The tag of EXIF for how the camera was held."""
 LENGTH = 500
 """Characters of a text that are shown."""
 
@@ -101,7 +99,7 @@ def _bytes(example: dict[str, Any]) -> bytes | str:
 
 def thumbnail(data: bytes) -> tuple[str, int]:
     """A `data:` address of a small JPEG of the encoded image `data`, and the longer side that it had; "" where it cannot be
-    decoded. It is turned as it was for the model: a JPEG as its EXIF says.
+    decoded. It is turned as it was for the model.
     """
     from PIL import Image
 
@@ -109,26 +107,15 @@ def thumbnail(data: bytes) -> tuple[str, int]:
         with Image.open(io.BytesIO(data)) as opened:
             side = max(opened.size)
             opened.draft("RGB", (SIDE, SIDE))
-            upright = _upright(opened)
-            picture: Any = upright.convert("RGB") if not upright.mode.startswith("I") else _eight_bits(upright)
+            picture: Any = opened.convert("RGB") if not opened.mode.startswith("I") else _eight_bits(opened)
         picture.thumbnail((SIDE, SIDE))
+        picture = Image.fromarray(np.asarray(orientation.turned(np.asarray(picture), orientation.of(data))))
         out = io.BytesIO()
         picture.save(out, format="JPEG" if side >= SIDE / 3 else "PNG", quality=78)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return "", SIDE
     kind = "jpeg" if side >= SIDE / 3 else "png"
     return f"data:image/{kind};base64,{base64.b64encode(out.getvalue()).decode()}", side
-
-
-def _upright(image: Any) -> Any:
-    """An image turned as its EXIF says, if it is a JPEG."""
-    from PIL.Image import Transpose
-
-    ways = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM"}
-    ways |= {5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90"}
-    # Pillow's own way writes the EXIF anew, which it cannot do of everything that cameras write.
-    way = ways.get(image.getexif().get(ORIENTATION)) if image.format == "JPEG" else None
-    return image if way is None else image.transpose(Transpose[way])
 
 
 def _eight_bits(image: Any) -> Any:
