@@ -21,8 +21,8 @@ Function = Callable[[list[Any]], list[Any]]
 
 CONSTANT = 32 << 20
 """Bytes of weights up to which TensorFlow gets them as constants, on a CPU: it then orders them for its kernels once, not in
-each call. Measured, that makes MobileNetV2 1.5 and EfficientNetB0 1.2 times as fast, and moves values by 3e-6 of the largest at most. With
-larger ones, making the graph takes seconds more, for a tenth of the time of a call."""
+each call. Measured, that makes MobileNetV2 1.5 and EfficientNetB0 1.2 times as fast, and moves values by 3e-6 of the largest
+at most. With larger ones, making the graph takes seconds more, for a tenth of the time of a call."""
 
 TOLERANCE = 1e-4
 """Largest difference of an OpenVINO tensor from TensorFlow's, relative to the largest absolute value of that tensor.
