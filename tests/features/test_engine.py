@@ -19,6 +19,8 @@ from tfl.config import UserError
 from tfl.cut import Part, cut
 from tfl.features import engine
 from tfl.features.engine import Engine, make
+from tfl.features.frontier import frontiers
+from tfl.graphs import reordering
 
 needs_openvino = pytest.mark.skipif(not engine.installed(), reason="needs openvino")
 ENGINES = ("tensorflow", pytest.param("openvino", marks=needs_openvino))
@@ -96,18 +98,38 @@ def test_rows_of_real_networks_depend_on_nothing_else(name: engine.Choice, backb
 
 
 @pytest.mark.parametrize("backbone", ["mobilenet_v2", "efficientnet_b0", "densenet121"])
-def test_weights_that_are_constants_change_nothing_but_the_time(backbone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_weights_are_constants_and_values_stay_within_rounding(backbone: str, monkeypatch: pytest.MonkeyPatch) -> None:
     function, part = frozen(backbones.load(backbone, weights="none", image_size=75))
     example = [tf.constant(RANDOM.uniform(-1, 1, (8, 75, 75, 3)), tf.float32)]
-    fixed = make(function, example, "tensorflow", silent, part.variables)
-    expected = fixed(example)[0]
+    constant = make(function, example, "tensorflow", silent, part.variables)
+    expected = constant(example)[0]
+    check_rows(constant, example)
     monkeypatch.setattr(engine, "CONSTANT", 0)
     read = make(function, example, "tensorflow", silent, part.variables)
     np.testing.assert_allclose(read(example)[0], expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
     for variable in part.variables:
         variable.assign(variable + 0.5)
-    np.testing.assert_array_equal(fixed(example)[0], expected)
+    np.testing.assert_array_equal(constant(example)[0], expected)
     assert np.abs(read(example)[0] - expected).max() > 0.01 * np.abs(expected).max(), "what is read is as it is now"
+
+
+@pytest.mark.parametrize("backbone", ["mobilenet_v2", "resnet50"])
+def test_in_two_steps_an_image_becomes_the_same_bits(backbone: str) -> None:
+    """Some weights of ResNet50 are constants and some are not."""
+    network = backbones.load(backbone, weights="none", image_size=64)
+    network.unfreeze("none")
+    top, *lower = frontiers(cut(keras.Model(network.inputs, network.outputs["features"])), network.blocks)
+    example = [tf.constant(RANDOM.uniform(-1, 1, (8, 64, 64, 3)), tf.float32)]
+
+    def values(part: Part, tensors: list[Any]) -> list[Any]:
+        run = make(lambda given: part(given, training=False), tensors, "tensorflow", silent, part.variables)
+        return [tf.constant(value) for value in run(tensors)]
+
+    with reordering(False):
+        expected = values(top.part, example)
+        for frontier in (lower[0], lower[len(lower) // 2], lower[-1]):
+            found = values(frontier.up_to(top), values(frontier.part, example))
+            np.testing.assert_array_equal(found[0], expected[0], err_msg=frontier.name)
 
 
 @needs_openvino

@@ -19,10 +19,11 @@ Choice = Literal["auto", "tensorflow", "openvino"]
 Function = Callable[[list[Any]], list[Any]]
 """From batched tensors to batched tensors."""
 
-CONSTANT = 32 << 20
-"""Bytes of weights up to which TensorFlow gets them as constants, on a CPU: it then orders them for its kernels once, not in
-each call. Measured, that makes MobileNetV2 1.5 and EfficientNetB0 1.2 times as fast, and moves values by 3e-6 of the largest
-at most. With larger ones, making the graph takes seconds more, for a tenth of the time of a call."""
+CONSTANT = 2 << 20
+"""Bytes up to which TensorFlow gets a weight as a constant, on a CPU: it then orders it for its kernels once, not in each call.
+That makes MobileNetV2 1.5 and EfficientNetB0 1.2 times as fast (measured); a larger one makes the graph longer to build than it
+saves. It goes by the weight alone, so that a layer computes the same bits in whatever part it runs. Another number here moves
+values by some 1e-6, and takes another `key.FORMAT`."""
 
 TOLERANCE = 1e-4
 """Largest difference of an OpenVINO tensor from TensorFlow's, relative to the largest absolute value of that tensor.
@@ -69,15 +70,15 @@ def version(name: str) -> str:
 def make(
     function: Function, example: Sequence[Any], engine: Choice, say: Callable[[str], None], weights: Sequence[Any] = ()
 ) -> Engine:
-    """What runs `function` on batches like `example`, the tensors of a first one. `weights`: Keras variables that it reads and
-    that stay as they are.
+    """What runs `function` on batches like `example`, the tensors of a first one.
 
+    `weights`: Keras variables that `function` reads. Their values may be those of now; what is assigned later may not be seen.
     OpenVINO where `engine` asks for it, or with `auto` where it is installed, provided that it can run `function` and
     agrees with TensorFlow on `example`; else TensorFlow, and `say` gets a line with the reason. Raises `UserError` where
     OpenVINO was asked for and is not installed.
     """
     signature = [[tf.TensorSpec(_shape(tensor), tensor.dtype) for tensor in example]]
-    traced = tf.function(_fixed(function, weights), signature, autograph=False)
+    traced = tf.function(_with_constants(function, weights), signature, autograph=False)
     tensorflow = Engine("tensorflow", lambda tensors: [tensor.numpy() for tensor in traced(list(tensors))])
     if choose(engine) == "tensorflow":
         return tensorflow
@@ -90,19 +91,18 @@ def make(
     return openvino
 
 
-def _fixed(function: Function, weights: Sequence[Any]) -> Function:
-    """`function` with the values that `weights` have now as constants, where that makes it faster."""
-    own = [weight for weight in weights if isinstance(weight, keras.Variable)]  # those of a TF Hub module are not
-    size = sum(math.prod(weight.shape) * tf.as_dtype(weight.dtype).size for weight in own)
-    if size > CONSTANT or tf.config.list_logical_devices("GPU"):
+def _with_constants(function: Function, weights: Sequence[Any]) -> Function:
+    """`function` with the values that the small ones of `weights` have now as constants, on a CPU."""
+    if tf.config.list_logical_devices("GPU"):
         return function
-    values = [weight.numpy() for weight in own]
+    small = [one for one in weights if math.prod(one.shape) * tf.as_dtype(one.dtype).size <= CONSTANT]
+    values = [one.numpy() for one in small]
 
-    def fixed(tensors: list[Any]) -> list[Any]:
-        with keras.StatelessScope(state_mapping=[(one, tf.constant(value)) for one, value in zip(own, values, strict=True)]):
+    def constant(tensors: list[Any]) -> list[Any]:
+        with keras.StatelessScope(state_mapping=[(one, tf.constant(value)) for one, value in zip(small, values, strict=True)]):
             return function(tensors)
 
-    return fixed
+    return constant
 
 
 def _unfit_here() -> str:

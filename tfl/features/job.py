@@ -129,11 +129,14 @@ class Job:
 
         Raises `OSError` where the disk is full.
         """
-        while True:
-            try:
-                return [self._fill(rows, view, say, progress, stop) for rows, view in self._each()]
-            except _Unfit:
-                self.engine = "tensorflow"
+        try:
+            while True:
+                try:
+                    return [self._fill(rows, view, say, progress, stop) for rows, view in self._each()]
+                except _Unfit:
+                    self.engine = "tensorflow"
+        finally:
+            self._made.clear()  # graphs that hold weights as they were
 
     def _fill(
         self, rows: Rows, view: int | None, say: Callable[[str], None], progress: Progress, stop: Callable[[], bool]

@@ -18,7 +18,7 @@ import numpy as np
 from tfl.cut import Part
 from tfl.lazy import keras, tf
 
-FORMAT = 4
+FORMAT = 5
 """Rises when tfl itself computes another value from the same example, or writes it in another way."""
 
 NOT_VALUES = ("name", "trainable", "seed", "activity_regularizer")
