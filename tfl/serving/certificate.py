@@ -34,8 +34,8 @@ CLASS_NAMES, PREPROCESS = "class_names.txt", "preprocess"
 WITNESS, TENSOR_WITNESS = (Path(__file__).with_name(name) for name in ("witness.py", "tensor_witness.py"))
 """The scripts that ask a SavedModel and a model file; nothing here imports them, since they import what runs those."""
 TOLERANCE = 1e-5
-"""By how much a probability may differ in float32: the batch in which an example is computed moves it by about 1e-7, and what is
-computed of frozen weights in advance by up to 1e-6."""
+"""By how much a probability may differ in float32: the batch in which an example is computed moves it by about 1e-7, and what
+is computed of frozen weights in advance by up to 1e-6."""
 TOLERANCE_MIXED = 0.02
 """The same where layers compute in 16 bits; bfloat16 has 8 of them for the digits."""
 
