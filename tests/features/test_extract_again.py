@@ -17,7 +17,7 @@ from tfl import models
 from tfl.cut import cut
 from tfl.data.augment import Augment
 from tfl.data.examples import digest, digests
-from tfl.features import job
+from tfl.features import engine, job
 from tfl.features.batches import Reader, View
 from tfl.features.extract import Request
 
@@ -130,6 +130,23 @@ def test_a_lower_extraction_with_other_augmentation_or_examples_is_not_gone_on_f
         np.testing.assert_array_equal(values_of(found[0.8])[place], row)
     test = tiny.batches(tiny.examples(7, seed=9))
     assert own.extract(Request(cut=cut(model), blocks=backbone.blocks, streams={"test": test})).facts["computed"] == 7
+
+
+def test_the_engine_knows_all_weights_of_what_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that are small become constants."""
+    given, make = [], engine.make
+    monkeypatch.setattr(engine, "make", lambda *args: given.append(args[4]) or make(*args))
+    backbone, model = made()
+    own = extractor(tmp_path)
+    for trainable in ("block3", "head"):  # the second time, what lies between the two cuts is run
+        models.set_trainable(model, backbone, trainable)
+        own.extract(Request(cut=cut(model), blocks=backbone.blocks, streams={"test": tiny.batches(ROWS)}))
+    lower, between = ({variable.path for variable in weights} for weights in given)
+    assert lower
+    assert between
+    assert not lower & between
+    models.set_trainable(model, backbone, "head")
+    assert lower | between == {variable.path for variable in cut(model).frozen.variables}
 
 
 def test_examples_that_are_done_with_are_let_go(tmp_path: Path) -> None:
