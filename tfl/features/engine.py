@@ -20,10 +20,11 @@ Function = Callable[[list[Any]], list[Any]]
 """From batched tensors to batched tensors."""
 
 CONSTANT = 2 << 20
-"""Bytes up to which TensorFlow gets a weight as a constant, on a CPU: it then orders it for its kernels once, not in each call.
-That makes MobileNetV2 1.5 and EfficientNetB0 1.2 times as fast (measured); a larger one makes the graph longer to build than it
-saves. It goes by the weight alone, so that a layer computes the same bits in whatever part it runs. Another number here moves
-values by some 1e-6, and takes another `key.FORMAT`."""
+"""Bytes up to which TensorFlow gets a vector or the kernel of a convolution as a constant, on a CPU: it then orders it for its
+kernels once, not in each call. That makes MobileNetV2 1.5 and EfficientNetB0 1.2 times as fast (measured); a larger one makes
+the graph longer to build than it saves, and matrices, of MiniLM, make it slower. It goes by the weight alone, so that a layer
+computes the same bits in whatever part it runs. Another number here moves values by some 1e-6, and takes another
+`key.FORMAT`."""
 
 TOLERANCE = 1e-4
 """Largest difference of an OpenVINO tensor from TensorFlow's, relative to the largest absolute value of that tensor.
@@ -92,10 +93,11 @@ def make(
 
 
 def _with_constants(function: Function, weights: Sequence[Any]) -> Function:
-    """`function` with the values that the small ones of `weights` have now as constants, on a CPU."""
+    """`function` with the values that some of `weights` have now as constants, on a CPU; see `CONSTANT`."""
     if tf.config.list_logical_devices("GPU"):
         return function
-    small = [one for one in weights if math.prod(one.shape) * tf.as_dtype(one.dtype).size <= CONSTANT]
+    fit = [one for one in weights if len(one.shape) in (0, 1, 4)]
+    small = [one for one in fit if math.prod(one.shape) * tf.as_dtype(one.dtype).size <= CONSTANT]
     values = [one.numpy() for one in small]
 
     def constant(tensors: list[Any]) -> list[Any]:
