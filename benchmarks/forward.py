@@ -4,7 +4,8 @@
         [--torch-python PYTHON | --torch-venv FOLDER]
 
 Prints one table: for each network the images (for MiniLM the tokens) a second of each engine, the median over rounds in
-which the engines take turns; the ratios to TensorFlow are medians over the rounds. The limit is the rate at which the
+which the engines take turns; the ratios to TensorFlow are medians over the rounds. `in variables` is TensorFlow without the
+constants that tfl makes of small kernels. The limit is the rate at which the
 network's multiplications could be done if they were one large matrix product, the fastest of those measured in the same
 rounds; `of limit` is the part of it that the faster of TensorFlow and OpenVINO reaches (a convolution can be a little faster
 than that product). PyTorch runs in a Python of its own that has torch: one that is there (`--torch-python`), or one that is
@@ -18,7 +19,7 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ from tfl.features import engine
 from tfl.lazy import keras, tf
 
 NETWORKS = ("resnet50", "vgg16", "inception_v3", "mobilenet_v2", "minilm")
+OTHERS = ("in variables", "openvino", "torch")
+"""Ways that are held against tfl's own with TensorFlow."""
 IN_TORCH = ("resnet50", "vgg16")
 TOKENS = 32
 """Length of the texts."""
@@ -120,8 +123,8 @@ class Rates:
     def row(self, name: str, peak: float) -> list[Any]:
         limit = peak / self.multiplications
         best = max(self.rates["tensorflow"], self.rates.get("openvino", 0.0))
-        rates = [self.rates.get(way) for way in ("tensorflow", "openvino", "torch")]
-        return [name, *rates, self.ratios.get("openvino"), self.ratios.get("torch"), limit, best / limit]
+        rates = [self.rates.get(way) for way in ("tensorflow", *OTHERS)]
+        return [name, *rates, *(self.ratios.get(way) for way in OTHERS), limit, best / limit]
 
 
 def measured(name: str, given: argparse.Namespace, torch: Torch | None) -> Rates:
@@ -129,8 +132,8 @@ def measured(name: str, given: argparse.Namespace, torch: Torch | None) -> Rates
     part = cut(keras.Model(backbone.inputs, backbone.outputs["features"]))
     tensors = batch_for(backbone, part.names, given.batch)
 
-    def ready(kind: engine.Choice) -> Callable[[], float]:
-        run = engine.make(lambda values: part.frozen(values, training=False), tensors, kind, print)
+    def ready(kind: engine.Choice, weights: Sequence[Any]) -> Callable[[], float]:
+        run = engine.make(lambda values: part.frozen(values, training=False), tensors, kind, print, weights)
         if run.name != kind:
             sys.exit(f"{name}: {kind} cannot run it")
 
@@ -139,9 +142,11 @@ def measured(name: str, given: argparse.Namespace, torch: Torch | None) -> Rates
 
         return call
 
-    ways: dict[str, Callable[[], float]] = {"product": product, "tensorflow": ready("tensorflow")}
+    weights = part.frozen.variables
+    ways: dict[str, Callable[[], float]] = {"product": product, "tensorflow": ready("tensorflow", weights)}
+    ways["in variables"] = ready("tensorflow", ())
     if engine.installed():
-        ways["openvino"] = ready("openvino")
+        ways["openvino"] = ready("openvino", weights)
     if torch and name in IN_TORCH:
         ways["torch"] = lambda: torch.seconds(name, given.batch, given.calls)
     found = measure.in_turn(ways, given.rounds)
@@ -149,7 +154,7 @@ def measured(name: str, given: argparse.Namespace, torch: Torch | None) -> Rates
     rates = {way: count / statistics.median(times) for way, times in found.items() if way != "product"}
     ratios = {
         way: statistics.median(base / own for base, own in zip(found["tensorflow"], found[way], strict=True))
-        for way in ("openvino", "torch")
+        for way in OTHERS
         if way in found
     }
     return Rates(multiplications(backbone), PRODUCT**3 / min(found["product"]) / 1e9, rates, ratios)
@@ -176,7 +181,7 @@ def main() -> None:
     measure.table(
         f"Images (minilm: tokens, {TOKENS} a text) a second, batch {given.batch}; {', '.join(releases)}; "
         f"matrix product {2 * peak:.0f} GFLOP/s",
-        ("network", "TF", "OpenVINO", "torch", "OpenVINO/TF", "torch/TF", "limit", "of limit"),
+        ("network", "TF", *OTHERS, *(f"{way}/TF" for way in OTHERS), "limit", "of limit"),
         [one.row(name, peak) for name, one in found.items()],
     )
 

@@ -104,7 +104,7 @@ def test_small_weights_are_constants_and_values_stay_within_rounding(backbone: s
     constant = make(function, example, "tensorflow", silent, part.variables)
     expected = constant(example)[0]
     check_rows(constant, example)
-    monkeypatch.setattr(engine, "CONSTANT", 0)
+    monkeypatch.setattr(engine, "CONSTANT_BYTES", 0)
     read = make(function, example, "tensorflow", silent, part.variables)
     np.testing.assert_allclose(read(example)[0], expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
     for variable in part.variables:

@@ -19,7 +19,7 @@ Choice = Literal["auto", "tensorflow", "openvino"]
 Function = Callable[[list[Any]], list[Any]]
 """From batched tensors to batched tensors."""
 
-CONSTANT = 2 << 20
+CONSTANT_BYTES = 2 << 20
 """Bytes up to which TensorFlow gets a vector or the kernel of a convolution as a constant, on a CPU: it then orders it for its
 kernels once, not in each call. That makes MobileNetV2 1.5 and EfficientNetB0 1.2 times as fast (measured); a larger one makes
 the graph longer to build than it saves, and matrices, of MiniLM, make it slower. It goes by the weight alone, so that a layer
@@ -74,6 +74,7 @@ def make(
     """What runs `function` on batches like `example`, the tensors of a first one.
 
     `weights`: Keras variables that `function` reads. Their values may be those of now; what is assigned later may not be seen.
+
     OpenVINO where `engine` asks for it, or with `auto` where it is installed, provided that it can run `function` and
     agrees with TensorFlow on `example`; else TensorFlow, and `say` gets a line with the reason. Raises `UserError` where
     OpenVINO was asked for and is not installed.
@@ -93,11 +94,11 @@ def make(
 
 
 def _with_constants(function: Function, weights: Sequence[Any]) -> Function:
-    """`function` with the values that some of `weights` have now as constants, on a CPU; see `CONSTANT`."""
+    """`function` with the values that some of `weights` have now as constants, on a CPU; see `CONSTANT_BYTES`."""
     if tf.config.list_logical_devices("GPU"):
         return function
     fit = [one for one in weights if len(one.shape) in (0, 1, 4)]
-    small = [one for one in fit if math.prod(one.shape) * tf.as_dtype(one.dtype).size <= CONSTANT]
+    small = [one for one in fit if math.prod(one.shape) * tf.as_dtype(one.dtype).size <= CONSTANT_BYTES]
     values = [one.numpy() for one in small]
 
     def constant(tensors: list[Any]) -> list[Any]:
