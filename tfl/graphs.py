@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -44,3 +46,29 @@ def reordering(allowed: bool) -> Iterator[None]:
         yield
     finally:
         options.set_experimental_options({"arithmetic_optimization": before})
+
+
+def reordered(weights: Sequence[Any]) -> list[Any]:
+    """Those of the Keras variables `weights` that are better constants: the kernels of convolutions, and vectors.
+
+    TensorFlow's kernels on a CPU order the weights of a convolution for themselves in every call, but a constant once, and a
+    BatchNorm of constants becomes part of one. Matrices are not slower as variables.
+    """
+    return [one for one in weights if len(one.shape) in (0, 1, 4)]
+
+
+def with_constants(function: Callable[[list[Any]], Any], weights: Sequence[Any]) -> Callable[[list[Any]], Any]:
+    """`function`, of tensors, with the values that the Keras variables `weights` have now as constants of its graph."""
+    values = [one.numpy() for one in weights]
+
+    def constant(tensors: list[Any]) -> Any:
+        mapping = [(one, tf.constant(value)) for one, value in zip(weights, values, strict=True)]
+        with keras.StatelessScope(state_mapping=mapping):
+            return function(tensors)
+
+    return constant
+
+
+def in_bytes(weight: Any) -> int:
+    """What a Keras variable takes in memory."""
+    return math.prod(weight.shape) * int(tf.as_dtype(weight.dtype).size)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tfl.config import UserError, extra
+from tfl.graphs import in_bytes, reordered, with_constants
 from tfl.lazy import keras, tf
 
 Name = Literal["tensorflow", "openvino"]
@@ -20,11 +20,10 @@ Function = Callable[[list[Any]], list[Any]]
 """From batched tensors to batched tensors."""
 
 CONSTANT_BYTES = 2 << 20
-"""Bytes up to which TensorFlow gets a vector or the kernel of a convolution as a constant, on a CPU: it then orders it for its
-kernels once, not in each call. That makes MobileNetV2 1.5 and EfficientNetB0 1.2 times as fast (measured); a larger one makes
-the graph longer to build than it saves, and matrices, of MiniLM, make it slower. It goes by the weight alone, so that a layer
-computes the same bits in whatever part it runs. Another number here moves values by some 1e-6, and takes another
-`key.FORMAT`."""
+"""Bytes up to which TensorFlow gets a weight as a constant, on a CPU (see `reordered`). That makes MobileNetV2 1.5 and
+EfficientNetB0 1.2 times as fast (measured); a larger one makes the graph longer to build than it saves. It goes by the weight
+alone, so that a layer computes the same bits in whatever part it runs. Another number here moves values by some 1e-6, and
+takes another `key.FORMAT`."""
 
 TOLERANCE = 1e-4
 """Largest difference of an OpenVINO tensor from TensorFlow's, relative to the largest absolute value of that tensor.
@@ -80,7 +79,9 @@ def make(
     OpenVINO was asked for and is not installed.
     """
     signature = [[tf.TensorSpec(_shape(tensor), tensor.dtype) for tensor in example]]
-    traced = tf.function(_with_constants(function, weights), signature, autograph=False)
+    on_cpu = not tf.config.list_logical_devices("GPU")
+    constants = [one for one in reordered(weights) if on_cpu and in_bytes(one) <= CONSTANT_BYTES]
+    traced = tf.function(with_constants(function, constants), signature, autograph=False)
     tensorflow = Engine("tensorflow", lambda tensors: [tensor.numpy() for tensor in traced(list(tensors))])
     if choose(engine) == "tensorflow":
         return tensorflow
@@ -91,21 +92,6 @@ def make(
         say(f"features: TensorFlow computes them, not OpenVINO: {error}")
         return tensorflow
     return openvino
-
-
-def _with_constants(function: Function, weights: Sequence[Any]) -> Function:
-    """`function` with the values that some of `weights` have now as constants, on a CPU; see `CONSTANT_BYTES`."""
-    if tf.config.list_logical_devices("GPU"):
-        return function
-    fit = [one for one in weights if len(one.shape) in (0, 1, 4)]
-    small = [one for one in fit if math.prod(one.shape) * tf.as_dtype(one.dtype).size <= CONSTANT_BYTES]
-    values = [one.numpy() for one in small]
-
-    def constant(tensors: list[Any]) -> list[Any]:
-        with keras.StatelessScope(state_mapping=[(one, tf.constant(value)) for one, value in zip(small, values, strict=True)]):
-            return function(tensors)
-
-    return constant
 
 
 def _unfit_here() -> str:
