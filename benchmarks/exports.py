@@ -4,8 +4,8 @@
 
 Random weights but for MiniLM; 5 classes. Both get what the network takes, prepared: Keras's export has no preprocessing. They
 answer in turn in one process; loading, and the memory that it and a first answer add to a process that has imported TensorFlow,
-are measured in a process for each. Prints one table: megabytes on disk, seconds to load, megabytes of memory, milliseconds of an
-answer to 1 and to 8 rows, and the ratio of Keras's to tfl's; medians.
+are measured in a process for each. Prints one table: megabytes on disk, seconds to load, megabytes of memory, milliseconds of
+an answer to 1 and to 8 rows, and the ratio of Keras's to tfl's; medians.
 """
 
 from __future__ import annotations

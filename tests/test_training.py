@@ -37,8 +37,8 @@ def fit(backbone: Any, model: Any, phase: Phase, rows: Any = None, **fields: Any
 
 
 def validator(model: Any, rows: Any) -> Any:
-    forward = predict.Forward(cut(model), distribute.strategy("cpu"))
-    return lambda: predict.watched(TASKS, forward(tiny.batches(rows)), rows.labels)
+    forward, watched = predict.Forward(cut(model), distribute.strategy("cpu")), predict.Watched(TASKS)
+    return lambda: watched(forward(tiny.batches(rows)), rows.labels)
 
 
 @pytest.mark.parametrize(

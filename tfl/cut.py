@@ -67,6 +67,11 @@ class Cut:
     names: tuple[str, ...]
     """What a batch calls the tensors that `frozen` starts from."""
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether all that it starts from is in memory already, so that no step waits for a batch."""
+        return False
+
     def __call__(self, batch: Mapping[str, Any], *, training: bool) -> Any:
         """The model's outputs for `batch`, a dict of batched tensors; the frozen part always runs as in inference."""
         return self.from_frontier(self.to_frontier(batch), training=training)

@@ -16,8 +16,8 @@ from tfl.tasks import Task
 TOP = 5
 """Classes that an answer names in the order of their probability, at most."""
 CONSTANT_BYTES = 20 << 20
-"""Bytes of all weights that would be constants (see `reordered`) up to which they are. They cost a process some fifteen times as
-much memory; the networks that they make much faster, such as MobileNetV2 (1.5 times) and EfficientNetB0 (1.35), are small."""
+"""Bytes of all weights that would be constants (see `reordered`) up to which they are. They cost a process some fifteen times
+as much memory. The networks that they make much faster, such as MobileNetV2 (1.5 times) and EfficientNetB0 (1.3), are small."""
 
 
 def export(

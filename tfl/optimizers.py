@@ -25,7 +25,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         ops = keras.ops
         step = ops.cast(step, "float32")
         rising = max(round(self.steps * self.warmup), 0)
-        rise = ops.minimum((step + 1.0) / max(rising, 1), 1.0)
+        rise = ops.minimum((step + 1.0) / rising, 1.0) if rising else 1.0
         done = ops.clip((step - rising) / max(self.steps - rising, 1), 0.0, 1.0)
         if self.shape == "cosine":
             fall = 0.5 * (1.0 + ops.cos(math.pi * done))

@@ -54,19 +54,25 @@ class Forward:
         return batch["index"], self._cut(batch, training=False)
 
 
-def watched(tasks: Mapping[str, Task], logits: Mapping[str, np.ndarray], labels: np.ndarray | None) -> dict[str, float]:
-    """The mean loss and the tasks' own metrics over a split, as they are watched from epoch to epoch.
+class Watched:
+    """The mean loss and the tasks' own metrics over a split, as they are watched from epoch to epoch."""
 
-    `logits`: [N, …] float32 of each task; `labels` as `Examples` has them.
-    """
-    batch = {"label": tf.constant(labels)}
-    result = {"loss": 0.0}
-    for name, task in tasks.items():
-        result["loss"] += float(tf.reduce_mean(task.loss(task.targets(batch), tf.constant(logits[name]))))
-        for metric in task.metrics():
-            metric.update_state(*task.watch(batch, tf.constant(logits[name])))
-            result[metric.name] = float(metric.result())
-    return result
+    def __init__(self, tasks: Mapping[str, Task]) -> None:
+        self._tasks = tasks
+        self._metrics = {name: task.metrics() for name, task in tasks.items()}
+
+    def __call__(self, logits: Mapping[str, np.ndarray], labels: np.ndarray | None) -> dict[str, float]:
+        """`{"loss", …}`, for `logits`, [N, …] float32 of each task, and `labels` as `Examples` has them."""
+        batch = {"label": tf.constant(labels)}
+        result = {"loss": 0.0}
+        for name, task in self._tasks.items():
+            values = tf.constant(logits[name])
+            result["loss"] += float(tf.reduce_mean(task.loss(task.targets(batch), values)))
+            for metric in self._metrics[name]:
+                metric.reset_state()
+                metric.update_state(*task.watch(batch, values))
+                result[metric.name] = float(metric.result())
+        return result
 
 
 def table(task: Task, predictions: np.ndarray, ids: Iterable[str], labels: np.ndarray | None = None) -> pd.DataFrame:

@@ -78,7 +78,8 @@ class Stepper:
         """Trains on `count` global batches of `iterators`, one of each stream a step.
 
         For each step, `[count]`: its loss, how many examples (and tokens) it had, and the seconds that it waited for its
-        batches; of a long call, a sample of the steps stands for all in this. Which steps share a call changes nothing else.
+        batches: 0 for rows in memory; of a long call, a sample of the steps stands for all. Which steps share a call changes
+        nothing else.
         """
         return {name: values.numpy() for name, values in self._function(iterators, tf.constant(count)).items()}
 
@@ -88,12 +89,7 @@ class Stepper:
         every = tf.where(count < SHORT, 1, EVERY)
 
         def step(number: Any, found: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-            timed = tf.equal(number % every, every - 1)
-            start = _now(timed)
-            with tf.control_dependencies([start]):
-                batches = {name: next(iterator) for name, iterator in iterators.items()}
-            with tf.control_dependencies(tf.nest.flatten(batches, expand_composites=True)):
-                waiting = tf.cast(_now(timed) - start, tf.float32) * tf.cast(every, tf.float32)
+            batches, waiting = self._fetched(iterators, number, every)
             parts = self.strategy.run(self._replica, args=(batches,))
             sums = {name: self.strategy.reduce("SUM", part, axis=None) for name, part in parts.items()}
             values = {**sums, "waiting": waiting}
@@ -101,6 +97,17 @@ class Stepper:
 
         _, found = tf.while_loop(lambda number, _: number < count, step, (0, found), parallel_iterations=1)
         return {name: array.stack() for name, array in found.items()}
+
+    def _fetched(self, iterators: Mapping[str, Any], number: Any, every: Any) -> tuple[dict[str, Any], Any]:
+        """The batches of step `number` of a call, and the seconds of waiting that it stands for, as one of `every`."""
+        if self.model.in_memory:
+            return {name: next(iterator) for name, iterator in iterators.items()}, tf.constant(0.0)
+        timed = tf.equal(number % every, every - 1)
+        start = _now(timed)
+        with tf.control_dependencies([start]):
+            batches = {name: next(iterator) for name, iterator in iterators.items()}
+        with tf.control_dependencies(tf.nest.flatten(batches, expand_composites=True)):
+            return batches, tf.cast(_now(timed) - start, tf.float32) * tf.cast(every, tf.float32)
 
     @staticmethod
     def _counts_tokens(iterators: Mapping[str, Any]) -> bool:
@@ -110,12 +117,13 @@ class Stepper:
         replicas = self.strategy.num_replicas_in_sync
         with tf.GradientTape() as tape:
             loss = self.objective(self.model, batches, self.step)
-            total = loss + sum(self.model.model.losses) / replicas
+            penalties = self.model.model.losses
+            total = loss + sum(penalties) / replicas if penalties else loss
             scaled = self.optimizers[0].scale_loss(total)
         gradients = tape.gradient(scaled, [variable.value for variable in self.variables])
         self._apply(gradients, replicas)
         first = next(iter(batches.values()))
-        counts = {"examples": tf.cast(tf.shape(first["index"])[0], tf.float32)}
+        counts = {"examples": tf.cast(tf.size(first["index"]), tf.float32)}
         if "padding_mask" in first:
             counts["tokens"] = tf.reduce_sum(tf.cast(first["padding_mask"], tf.float32))
         return {"loss": loss, **counts}

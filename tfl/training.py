@@ -41,7 +41,7 @@ class Supervised:
         total = tf.constant(0.0)
         for name, task in self.tasks.items():
             losses = task.loss(task.targets(batch, self.label_smoothing), outputs[name])
-            total += tf.reduce_sum(losses * task.weights(batch) * batch["share"])
+            total += tf.reduce_sum(losses * (task.weights(batch) * batch["share"]))  # one product to differentiate, not two
             for metric in self._watched[name]:
                 metric.update_state(*task.watch(batch, outputs[name]))
         return total

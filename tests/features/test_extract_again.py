@@ -17,7 +17,7 @@ from tfl import models
 from tfl.cut import cut
 from tfl.data.augment import Augment
 from tfl.data.examples import digest, digests
-from tfl.features import engine, job
+from tfl.features import engine, fill, job
 from tfl.features.batches import Reader, View
 from tfl.features.extract import Request
 
@@ -90,6 +90,20 @@ def test_shards_that_do_not_agree_are_not_read(tmp_path: Path, monkeypatch: pyte
     places = view.entry.find(np.concatenate([part.streams["train"].examples.digests, other]))
     with pytest.raises(OSError, match="do not agree"):
         Reader(View(view.entry, places), None, ("float32",))
+
+
+def test_rows_are_the_same_read_together_or_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From several shards, in order, backwards, and in any order."""
+    monkeypatch.setattr(job, "IN_MEMORY", 0)
+    monkeypatch.setattr(fill, "SHARD_ROWS", 16)
+    part, _ = extracted(tmp_path, "block3")
+    reader = part.streams["train"].readers[0]
+    assert len(np.unique(reader.view.place.shard)) > 1
+    alone = [np.concatenate(rows) for rows in zip(*(reader.read(np.array([place])) for place in range(40)), strict=True)]
+    assert len({row.tobytes() for row in alone[0]}) == 40
+    for order in (np.arange(40), np.arange(40)[::-1], np.random.default_rng(0).permutation(40)):
+        for rows, expected in zip(reader.read(order), alone, strict=True):
+            np.testing.assert_array_equal(rows, expected[order])
 
 
 def test_after_an_interrupt_what_is_there_is_still_read(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -213,20 +213,32 @@ class Reader:
 
     def read(self, index: np.ndarray) -> list[np.ndarray]:
         """The rows at `index` of each column, in the order of the columns' names."""
-        shards, rows = self.view.place.shard[index].tolist(), self.view.place.row[index].tolist()
-        parts = self.view.shards
+        shards, rows = self.view.place.shard[index], self.view.place.row[index]
         longest = self._length or (int(self._lengths[index].max()) if self._lengths is not None else 0)
         found = []
         for (name, column), dtype in zip(self._columns.items(), self._dtypes, strict=True):
             shape = (len(index), *([longest] if column.ragged else []), *column.row)
             values = (np.zeros if column.ragged else np.empty)(shape, numpy_dtype(column.dtype))
             flat, step = values.reshape(len(index), -1).view(np.uint8), column.step
-            for into, number, row in zip(flat, shards, rows, strict=True):
-                part = parts[number]
-                start, end = (int(part.starts[row]), int(part.starts[row + 1])) if column.ragged else (row, row + 1)
-                _open(part).read(into[: step * (end - start)], part.columns[name].offset + start * step)
+            for first, last, number, row in _runs(shards, rows, together=not column.ragged):
+                part = self.view.shards[number]
+                start = int(part.starts[row]) if column.ragged else row
+                size = int(part.starts[row + 1]) - start if column.ragged else last - first
+                _open(part).read(flat[first:last].reshape(-1)[: step * size], part.columns[name].offset + start * step)
             found.append(values.astype(numpy_dtype(dtype), copy=False))
         return found
+
+
+def _runs(shards: np.ndarray, rows: np.ndarray, together: bool) -> Iterable[tuple[int, int, int, int]]:
+    """What is read at once: from which place of `rows` to before which, and the shard and the row there that it begins with.
+
+    `together`: rows that lie one after the other in a shard; else each by itself.
+    """
+    begins = np.ones(len(rows), bool)
+    if together:
+        begins[1:] = (np.diff(shards) != 0) | (np.diff(rows) != 1)
+    first = np.flatnonzero(begins)
+    return zip(first.tolist(), [*first[1:].tolist(), len(rows)], shards[first].tolist(), rows[first].tolist(), strict=False)
 
 
 @lru_cache(OPEN_FILES)

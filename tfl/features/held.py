@@ -20,6 +20,11 @@ class HeldCut(Cut):
     tables: Sequence[Any]
     """The rows of each tensor, [rows, …]."""
 
+    @property
+    def in_memory(self) -> bool:
+        """True."""
+        return True
+
     def to_frontier(self, batch: Mapping[str, Any]) -> list[Any]:
         """The frontier's tensors for the rows at `batch["row"]`."""
         return self.frozen([tf.gather(table, batch["row"]) for table in self.tables], training=False)

@@ -16,11 +16,11 @@ def validator(extracted: Extracted, made: Mapping[str, Task], strategy: Any) -> 
 
     part, validation = extracted.cut, extracted.streams["validation"]
     reestimate = Reestimator(part, extracted.streams["train"], strategy) if models.batch_norms(part.model) else None
-    forward = predict.Forward(part, strategy)
+    forward, watched = predict.Forward(part, strategy), predict.Watched(made)
 
     def validate() -> dict[str, float]:
         if reestimate is not None:
             reestimate()
-        return predict.watched(made, forward(validation), validation.examples.labels)
+        return watched(forward(validation), validation.examples.labels)
 
     return validate

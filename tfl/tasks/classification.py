@@ -29,7 +29,7 @@ class Classification:
         """Class probabilities `[N, C] float32`, of which `label_smoothing` is spread evenly (Szegedy et al. 2016)."""
         classes = len(self.class_names)
         targets = mixed_targets(batch, lambda label: keras.ops.one_hot(label, classes, dtype="float32"))
-        return targets * (1 - label_smoothing) + label_smoothing / classes
+        return targets * (1 - label_smoothing) + label_smoothing / classes if label_smoothing else targets
 
     def weights(self, batch: Mapping[str, Any]) -> Any:
         """The weight of each example's class, `[N] float32`; of two that are mixed, the mean by their shares."""

@@ -28,7 +28,7 @@ class MultiLabel:
     def targets(self, batch: Mapping[str, Any], label_smoothing: float = 0.0) -> Any:
         """Probabilities `[N, C] float32`, drawn towards one half by `label_smoothing`."""
         targets = mixed_targets(batch, lambda label: keras.ops.cast(label, "float32"))
-        return targets * (1 - label_smoothing) + label_smoothing / 2
+        return targets * (1 - label_smoothing) + label_smoothing / 2 if label_smoothing else targets
 
     def weights(self, batch: Mapping[str, Any]) -> Any:
         """The mean weight of each example's classes, `[N] float32`; 1 for an example that has none; of two that are mixed,

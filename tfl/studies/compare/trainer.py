@@ -60,9 +60,8 @@ class Trainer:
         model, made = finetune.assemble(session, config, backbone, splits)
         finetune.try_phases(session, config, backbone, model)
         finetune.declare(session, config, model, backbone, 0, config.phases[0])
-        before = predict.watched(
-            made, session.logits(model, backbone, splits.validation, exact=False), splits.validation.labels
-        )
+        logits = session.logits(model, backbone, splits.validation, exact=False)
+        before = predict.Watched(made)(logits, splits.validation.labels)
         started = time.perf_counter()
         clock.start()
         reports = finetune.train(session, config, backbone, model, made, splits, (clock,), quiet=True)
