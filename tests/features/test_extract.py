@@ -16,7 +16,7 @@ import pytest
 import tensorflow as tf
 
 from tests import tiny
-from tfl import models
+from tfl import distribute, models
 from tfl.config import UserError
 from tfl.cut import cut
 from tfl.data.augment import Augment
@@ -26,7 +26,10 @@ from tfl.features.batches import FeatureBatches
 from tfl.features.config import Features
 from tfl.features.extract import Extracted, Extractor, Request
 from tfl.features.held import HeldBatches
+from tfl.phases import Phase
+from tfl.step import Stepper
 from tfl.tasks.classification import Classification
+from tfl.training import Supervised
 
 ROWS = tiny.examples()
 TASK = Classification(class_names=("dark", "bright"), dropout=0.5)
@@ -112,6 +115,17 @@ def test_stored_rows_are_let_go_with_their_batches(in_memory: int, tmp_path: Pat
     del iterator
     gc.collect()
     assert there() is None, "TensorFlow keeps it for good"
+
+
+@pytest.mark.parametrize("in_memory", [0, 1 << 20])
+def test_a_step_waits_for_rows_on_disk_alone(in_memory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job, "IN_MEMORY", in_memory)
+    part, whole = extracted(tmp_path)
+    phase = Phase(epochs=1)
+    groups = [models.Group("all", list(whole.model.trainable_variables), 1.0)]
+    stepper = Stepper(part.cut, Supervised({"label": TASK}), groups, phase, 5, distribute.strategy("cpu"))
+    waiting = stepper({"train": iter(part.streams["train"].onwards())}, 5)["waiting"]
+    assert np.count_nonzero(waiting) == (0 if in_memory else 5)
 
 
 def test_what_reads_ahead_of_rows_that_are_gone_ends_in_silence(
