@@ -49,7 +49,7 @@ def export(
 
     def read(inputs: Sequence[Any]) -> list[Any]:
         prepared = raw(*inputs)
-        return [prepared[key] for key in tensors]
+        return [tf.cast(prepared[spec.name], spec.dtype) for spec in shaped]
 
     def answers(*inputs: Any) -> dict[str, Any]:
         return _answer(task, network(read(inputs))[1])

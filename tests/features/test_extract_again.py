@@ -101,7 +101,10 @@ def test_rows_are_the_same_read_together_or_one_by_one(tmp_path: Path, monkeypat
     assert len(np.unique(reader.view.place.shard)) > 1
     alone = [np.concatenate(rows) for rows in zip(*(reader.read(np.array([place])) for place in range(40)), strict=True)]
     assert len({row.tobytes() for row in alone[0]}) == 40
-    for order in (np.arange(40), np.arange(40)[::-1], np.random.default_rng(0).permutation(40)):
+    place = reader.view.place
+    follows = (place.shard[None] != place.shard[:, None]) & (place.row[None] == place.row[:, None] + 1)
+    across = np.argwhere(follows)[0]  # a row, and the one that would be the next if it were in the same shard
+    for order in (np.arange(40), np.arange(40)[::-1], across, np.random.default_rng(0).permutation(40)):
         for rows, expected in zip(reader.read(order), alone, strict=True):
             np.testing.assert_array_equal(rows, expected[order])
 
