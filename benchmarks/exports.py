@@ -55,10 +55,10 @@ def answering(folder: Path, way: str) -> Callable[[int], Any]:
     function = loaded.signatures[SIGNATURE[way]]
     specs = function.structured_input_signature[1]
 
-    def answer(rows: int, loaded: Any = loaded) -> Any:
+    def answer(rows: int, kept: Any = loaded) -> Any:  # without what was loaded a signature has no variables
         shapes = {key: [rows, *(size or TOKENS for size in spec.shape[1:])] for key, spec in specs.items()}
-        drawn = np.random.default_rng(0)
-        values = {key: drawn.uniform(0, 1, shape).round(int(len(shape) == 2)) for key, shape in shapes.items()}
+        drawn = np.random.default_rng(0)  # tokens of which not one is padding, or pixels
+        values = {key: drawn.integers(1, 2, shape) if len(shape) == 2 else drawn.random(shape) for key, shape in shapes.items()}
         inputs = {key: tf.constant(values[key], spec.dtype) for key, spec in specs.items()}
         return lambda: function(**inputs)["probabilities"].numpy()
 

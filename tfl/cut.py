@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from tfl.lazy import keras
 
@@ -66,11 +66,8 @@ class Cut:
     upper: Part
     names: tuple[str, ...]
     """What a batch calls the tensors that `frozen` starts from."""
-
-    @property
-    def in_memory(self) -> bool:
-        """Whether all that it starts from is in memory already, so that no step waits for a batch."""
-        return False
+    in_memory: ClassVar[bool] = False
+    """Whether all that it starts from is in memory: how long a step waits for a batch is not worth timing then."""
 
     def __call__(self, batch: Mapping[str, Any], *, training: bool) -> Any:
         """The model's outputs for `batch`, a dict of batched tensors; the frozen part always runs as in inference."""

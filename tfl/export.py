@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from tfl.data.config import Resize
-from tfl.graphs import in_bytes, reordered, with_constants
+from tfl.graphs import better_constant, in_bytes, with_constants
 from tfl.lazy import keras, tf
-from tfl.models import features_of
+from tfl.models import features_of, hub_modules
 from tfl.tasks import Task
 
 TOP = 5
 """Classes that an answer names in the order of their probability, at most."""
 CONSTANT_BYTES = 20 << 20
-"""Bytes of all weights that would be constants (see `reordered`) up to which they are. They cost a process some fifteen times
-as much memory. The networks that they make much faster, such as MobileNetV2 (1.5 times) and EfficientNetB0 (1.3), are small."""
+"""Bytes of all weights that would be constants (see `better_constant`) up to which they are. They cost a process some fifteen
+times as much memory. Networks that they make much faster, such as MobileNetV2 and EfficientNetB0, are small (see README)."""
 
 
 def export(
@@ -40,7 +40,7 @@ def export(
     - `features` takes what `serving_default` does and gives `features [N, D] float32`, what the head sees.
     """
     archive = keras.export.ExportArchive()
-    archive.track(_holder(model))
+    archive.track(_holder(model, preprocess))
     ((name, task),) = tasks.items()
     tensors = sorted(model.input)
     shaped = [tf.TensorSpec([None, *model.input[key].shape[1:]], model.input[key].dtype, name=key) for key in tensors]
@@ -69,10 +69,13 @@ def export(
         archive.write_out(str(folder), verbose=False)
 
 
-def _holder(model: keras.Model) -> tf.Module:
-    """What has the tables that layers of `model` look things up in. (Keras would write the weights of a model twice.)"""
+def _holder(model: keras.Model, preprocess: Any) -> tf.Module:
+    """What has the tables in which layers of `model` and a tokeniser look things up.
+
+    (Tracked itself, a model has its weights written twice: `Model.export` does that.)
+    """
     holder = tf.Module()
-    holder.model = model
+    holder.model, holder.tokenizer = model, getattr(preprocess, "layer", None)
     return holder
 
 
@@ -84,7 +87,8 @@ def _network(model: keras.Model, specs: Sequence[Any]) -> Any:
     def call(tensors: list[Any]) -> Any:
         return model({spec.name: tensor for spec, tensor in zip(specs, tensors, strict=True)}, training=False)
 
-    constants = reordered(model.variables)
+    unseen = {id(variable) for module in hub_modules(model) for variable in module.variables}  # a module reads its own
+    constants = [one for one in better_constant(model.variables) if id(one) not in unseen]
     if sum(map(in_bytes, constants)) > CONSTANT_BYTES:
         constants = []
     return tf.function(with_constants(call, constants), [list(specs)], autograph=False)

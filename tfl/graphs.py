@@ -48,7 +48,7 @@ def reordering(allowed: bool) -> Iterator[None]:
         options.set_experimental_options({"arithmetic_optimization": before})
 
 
-def reordered(weights: Sequence[Any]) -> list[Any]:
+def better_constant(weights: Sequence[Any]) -> list[Any]:
     """Those of the Keras variables `weights` that are better constants: the kernels of convolutions, and vectors.
 
     TensorFlow's kernels on a CPU order the weights of a convolution for themselves in every call, but a constant once, and a

@@ -129,12 +129,16 @@ def synchronize(model: keras.Model, replicas: int) -> None:
             layer.synchronized = replicas > 1 and layer.trainable
 
 
+def hub_modules(model: keras.Model) -> list[Any]:
+    """The layers of `model` that are TF Hub modules."""
+    from tfl.backbones.hub_layer import HubLayer
+
+    return [layer for layer in model._flatten_layers() if isinstance(layer, HubLayer)]
+
+
 def statistics(model: keras.Model) -> list[Any]:
     """What training moves in `model` beside its trainable variables: statistics of BatchNorm layers that train, and of
     TF Hub modules that know that they do.
     """
-    from tfl.backbones.hub_layer import HubLayer
-
-    modules = [layer for layer in model._flatten_layers() if isinstance(layer, HubLayer)]
-    knowing = [module for module in modules if module.trainable and module.batch_norm == "train"]
+    knowing = [module for module in hub_modules(model) if module.trainable and module.batch_norm == "train"]
     return [variable for layer in [*batch_norms(model), *knowing] for variable in layer.non_trainable_variables]

@@ -24,7 +24,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         """The learning rate of step number `step`, counted from 0."""
         ops = keras.ops
         step = ops.cast(step, "float32")
-        rising = max(round(self.steps * self.warmup), 0)
+        rising = round(self.steps * self.warmup)
         rise = ops.minimum((step + 1.0) / rising, 1.0) if rising else 1.0
         done = ops.clip((step - rising) / max(self.steps - rising, 1), 0.0, 1.0)
         if self.shape == "cosine":

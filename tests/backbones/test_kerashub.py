@@ -15,6 +15,9 @@ import tensorflow as tf
 
 from tfl.backbones import TextPreprocess, load, load_preprocess, register_layers
 from tfl.config import UserError
+from tfl.export import export
+from tfl.models import build
+from tfl.tasks.classification import Classification
 
 TEXTS = ["the quick brown", "fox"]
 WORDS = ["the", "quick", "brown", "fox", "jumped", "over", "lazy", "dog"]
@@ -144,6 +147,19 @@ def test_contract(preset: tuple[str, Path], tmp_path: Path) -> None:
         np.testing.assert_array_equal(value, backbone.preprocess(TEXTS, TEXTS)[key])
     mapped = next(iter(tf.data.Dataset.from_tensors(TEXTS).map(again)))
     np.testing.assert_array_equal(mapped["token_ids"], batch["token_ids"])
+
+
+def test_an_export_holds_the_tokeniser(preset: tuple[str, Path], tmp_path: Path) -> None:
+    name, folder = preset
+    backbone = load(name, weights=str(folder))
+    task = Classification(class_names=("a", "b"))
+    model = build(backbone, {"tone": task})
+    export(tmp_path, model, {"tone": task}, backbone.preprocess, modality="text", pairs=True, resize="crop")
+    pairs = ["over the lazy dog", "dog"]
+    loaded = tf.saved_model.load(str(tmp_path))
+    answer = loaded.signatures["serving_default"](text=tf.constant(TEXTS), text_pair=tf.constant(pairs))
+    expected = tf.nn.softmax(model(backbone.preprocess(TEXTS, pairs))["tone"])
+    np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-6)
 
 
 def test_what_trains(preset: tuple[str, Path]) -> None:

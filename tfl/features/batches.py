@@ -258,5 +258,9 @@ class _File:
 
     def read(self, into: np.ndarray, offset: int) -> None:
         """Fills `into`, [n] uint8, from the byte `offset` on."""
-        if os.preadv(self._descriptor, [into.data], offset) != len(into):
-            raise OSError("a shard of the feature store is shorter than it was; `tfl cache verify` finds it")
+        done = 0
+        while done < len(into):  # a system reads no more than 2 GiB at once, some much less
+            count = os.preadv(self._descriptor, [into[done:].data], offset + done)
+            if not count:
+                raise OSError("a shard of the feature store is shorter than it was; `tfl cache verify` finds it")
+            done += count

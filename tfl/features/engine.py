@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tfl.config import UserError, extra
-from tfl.graphs import in_bytes, reordered, with_constants
+from tfl.graphs import better_constant, in_bytes, with_constants
 from tfl.lazy import keras, tf
 
 Name = Literal["tensorflow", "openvino"]
@@ -20,7 +20,7 @@ Function = Callable[[list[Any]], list[Any]]
 """From batched tensors to batched tensors."""
 
 CONSTANT_BYTES = 2 << 20
-"""Bytes up to which TensorFlow gets a weight as a constant, on a CPU (see `reordered`). That makes MobileNetV2 1.5 and
+"""Bytes up to which TensorFlow gets a weight as a constant, on a CPU (see `better_constant`). That makes MobileNetV2 1.5 and
 EfficientNetB0 1.2 times as fast (measured); a larger one makes the graph longer to build than it saves. It goes by the weight
 alone, so that a layer computes the same bits in whatever part it runs. Another number here moves values by some 1e-6, and
 takes another `key.FORMAT`."""
@@ -80,7 +80,7 @@ def make(
     """
     signature = [[tf.TensorSpec(_shape(tensor), tensor.dtype) for tensor in example]]
     on_cpu = not tf.config.list_logical_devices("GPU")
-    constants = [one for one in reordered(weights) if on_cpu and in_bytes(one) <= CONSTANT_BYTES]
+    constants = [one for one in better_constant(weights) if on_cpu and in_bytes(one) <= CONSTANT_BYTES]
     traced = tf.function(with_constants(function, constants), signature, autograph=False)
     tensorflow = Engine("tensorflow", lambda tensors: [tensor.numpy() for tensor in traced(list(tensors))])
     if choose(engine) == "tensorflow":

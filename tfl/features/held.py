@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -19,11 +19,7 @@ class HeldCut(Cut):
 
     tables: Sequence[Any]
     """The rows of each tensor, [rows, …]."""
-
-    @property
-    def in_memory(self) -> bool:
-        """True."""
-        return True
+    in_memory: ClassVar[bool] = True
 
     def to_frontier(self, batch: Mapping[str, Any]) -> list[Any]:
         """The frontier's tensors for the rows at `batch["row"]`."""
