@@ -3,8 +3,8 @@
     python benchmarks/head.py [--examples 2000] [--features 1280] [--classes 14] [--epochs 10]
 
 A loop written by hand: a gather of 32 rows, dropout, one or two matrix products, softmax cross-entropy, clipping by the global
-norm, one Adam operation a variable; no metrics, validation, checkpoints, reports or data sets. Prints one table: seconds until a
-first step is done, most of which TensorFlow traces and rewrites the graph, seconds of all steps, milliseconds of one; medians.
+norm, one Adam operation a variable; no metrics, validation, checkpoints, reports or data sets. Prints one table: seconds until
+a first step is done, in most of which TensorFlow traces the graph, seconds of all steps, milliseconds of one; medians.
 """
 
 from __future__ import annotations
