@@ -50,5 +50,6 @@ def test_the_evaluation_and_the_export_see_the_same(image_run: Any, image_export
     assert refused == REFUSED_PICTURES
     found = {name: row["p_dark"] for name, (_, row) in zip(contents, table.iterrows(), strict=True)}
     for number in range(1, 9):
-        assert found[f"{number} turned"] == pytest.approx(found[f"{number} upright"], abs=1e-5)
+        # It is resized before it is turned: pixels differ by up to 3e-4 of 255, and that moves this network by some 1e-5.
+        assert found[f"{number} turned"] == pytest.approx(found[f"{number} upright"], abs=1e-4)
     assert len({round(found[f"{number} upright"], 3) for number in range(1, 9)}) > 2  # it is not blind for all of that
