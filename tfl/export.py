@@ -17,7 +17,7 @@ TOP = 5
 """Classes that an answer names in the order of their probability, at most."""
 CONSTANT_BYTES = 20 << 20
 """Bytes of all weights that would be constants (see `better_constant`) up to which they are. They cost a process fifteen to
-twenty times as much memory. Networks that they make much faster, such as MobileNetV2 and EfficientNetB0, are small (see README)."""
+twenty times as much memory. Networks that they make much faster, such as MobileNetV2 and EfficientNetB0, are small."""
 
 
 def export(
