@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -174,7 +175,10 @@ def test_what_cannot_be_converted() -> None:
     def in_python(tensors: list[Any]) -> list[Any]:
         return [tf.ensure_shape(tf.numpy_function(lambda x: x + 1, tensors, tf.float32), [4, 3])]
 
+    root = logging.getLogger()
+    before = root.level, list(root.filters), list(root.handlers)
     assert "cannot convert" in fall_back(in_python, [tf.ones([4, 3])])
+    assert (root.level, root.filters, root.handlers) == before, "what others warn of is heard as before"
 
 
 @needs_openvino

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata, util
 from typing import Any, Literal
@@ -109,14 +111,14 @@ def _openvino(function: Function, example: Sequence[Any]) -> Callable[[Sequence[
         raise Unfit(reason)
     if any(tensor.dtype == tf.string for tensor in example):
         raise Unfit("it takes no strings")
+    specs = [tf.TensorSpec(_shape(tensor), tensor.dtype, name=f"input_{i}") for i, tensor in enumerate(example)]
     try:
-        openvino = import_openvino()
-        specs = [tf.TensorSpec(_shape(tensor), tensor.dtype, name=f"input_{i}") for i, tensor in enumerate(example)]
-        concrete = tf.function(lambda *tensors: function(list(tensors)), autograph=False).get_concrete_function(*specs)
-        model = openvino.convert_model(concrete)
-        order = [int(port.get_any_name().split(":")[0].removeprefix("input_")) for port in model.inputs]
-        # Else bfloat16 or float16 would be used where the processor has it.
-        compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        with using_openvino() as openvino:
+            concrete = tf.function(lambda *tensors: function(list(tensors)), autograph=False).get_concrete_function(*specs)
+            model = openvino.convert_model(concrete)
+            order = [int(port.get_any_name().split(":")[0].removeprefix("input_")) for port in model.inputs]
+            # Else bfloat16 or float16 would be used where the processor has it.
+            compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     except Exception as error:  # whatever a converter raises, TensorFlow can go on
         raise Unfit(f"it cannot convert this model ({_line(error)})") from error
 
@@ -127,17 +129,26 @@ def _openvino(function: Function, example: Sequence[Any]) -> Callable[[Sequence[
     return run
 
 
-def import_openvino() -> Any:
-    """The module `openvino`, without the telemetry that reports every conversion to Google Analytics and does not ask."""
+@contextmanager
+def using_openvino() -> Iterator[Any]:
+    """Gives the module `openvino`, without the telemetry that reports every conversion to Google Analytics and does not ask.
+
+    The root logger is afterwards what it was: a conversion that fails leaves it deaf to all warnings, whoever gives them.
+    """
+    root = logging.getLogger()
+    level, filters, handlers = root.level, list(root.filters), list(root.handlers)
     known = "openvino_telemetry" in sys.modules
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # so that importing it fails
     try:
         import openvino
         import openvino.tools.ovc
+
+        yield openvino
     finally:
+        root.setLevel(level)
+        root.filters[:], root.handlers[:] = filters, handlers
         if not known:
             del sys.modules["openvino_telemetry"]
-    return openvino
 
 
 def _shape(tensor: Any) -> list[int | None]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import importlib.util
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tfl.config import UserError, did_you_mean, extra
-from tfl.features.engine import import_openvino
+from tfl.features.engine import using_openvino
 from tfl.lazy import keras, quiet, tf
 from tfl.tasks import Task
 
@@ -125,9 +126,7 @@ def convert(
     whole = keras.Model(model.input, {output(task): task.predictions(model.output[task_name])})
     specs = {key: keras.InputSpec(tensor.dtype, (None, *tensor.shape[1:]), name=key) for key, tensor in model.input.items()}
     options = _litert(quantize, calibration) if name == "litert" else {}
-    if name == "openvino":
-        import_openvino()
-    with warnings.catch_warnings(), quiet():
+    with warnings.catch_warnings(), quiet(), using_openvino() if name == "openvino" else nullcontext():
         warnings.simplefilter("ignore")
         try:
             whole.export(str(folder / target.file), format=name, verbose=False, input_signature=[specs], **options)
