@@ -30,7 +30,7 @@ LAYERS = (
     ("data", "backbones", "tasks", "distribute", "report", "terminal", "directory"),
     ("checkpoint",),
     ("bootstrap", "graphs", "interrupt", "kinds", "locks", "phases", "sealed", "share", "temperature", "validate", "whole"),
-    ("config", "lazy"),
+    ("cache", "config", "lazy"),
 )
 LEVEL = {name: len(LAYERS) - place for place, names in enumerate(LAYERS) for name in names}
 

@@ -198,6 +198,7 @@ def _serve(arguments: argparse.Namespace) -> None:
 
 def _cache(arguments: argparse.Namespace) -> int:
     from tfl.config import UserError
+    from tfl.data import decodable
     from tfl.features import shown
     from tfl.features.store import Store
     from tfl.terminal import console
@@ -208,6 +209,8 @@ def _cache(arguments: argparse.Namespace) -> int:
     if arguments.what == "clear" and arguments.all == bool(arguments.keys):
         raise UserError("clear: name the keys of the entries to remove (`tfl cache list`), or --all")
     chosen = store.named(arguments.keys) if arguments.keys else store.infos()
+    if arguments.all:
+        decodable.forget(store.root)
     if arguments.what == "clear":
         return shown.clear(store, chosen)
     if arguments.what == "verify":

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tfl.data.decodable import Decodable
 from tfl.data.examples import Columns, Unreadable, digest, digests, strings
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
@@ -18,13 +19,12 @@ UNSUPPORTED = (".heic", ".heif", ".tif", ".tiff", ".avif", ".svg", ".jp2", ".jxl
 
 def image_files(paths: Sequence[str | os.PathLike[str]], ids: Sequence[str]) -> tuple[Columns, np.ndarray, list[Unreadable]]:
     """The readable ones of `paths` as `Columns` without labels, their positions in `paths`, and the unreadable ones."""
-    from tfl.data import scan
-
     names = [os.fspath(path) for path in paths]
     hashed = hash_files(names)
     reasons = {place: result for place, result in enumerate(hashed) if isinstance(result, str)}
     present = [place for place in range(len(names)) if place not in reasons]
-    for place, reason in scan.unreadable([names[place] for place in present]):
+    content = digests(found for found in hashed if isinstance(found, bytes))
+    for place, reason in Decodable().unreadable([names[place] for place in present], content):
         reasons[present[place]] = reason
     keep = np.array([place for place in range(len(names)) if place not in reasons], dtype=np.int64)
     columns = Columns(
@@ -52,10 +52,10 @@ def _hash(path: str) -> bytes | str:
         return error.strerror or str(error)
 
 
-def unreadable_inputs(chunk: list[dict[str, Any]], names: Collection[str]) -> dict[int, str]:
-    """Which of the examples have an image that does not decode, or no text, and why."""
-    from tfl.data import scan
-
+def unreadable_inputs(
+    chunk: list[dict[str, Any]], names: Collection[str], hashed: np.ndarray, decodable: Decodable
+) -> dict[int, str]:
+    """Which of the examples have an image that does not decode, or no text, and why; `hashed`: [N] S32, their digests."""
     if "image" in names:
-        return dict(scan.unreadable([example["image"] for example in chunk]))
+        return dict(decodable.unreadable([example["image"] for example in chunk], hashed))
     return {place: f"no {name}" for place, example in enumerate(chunk) for name in names if not example[name].strip()}

@@ -11,6 +11,7 @@ import numpy as np
 
 from tfl.config import UserError, did_you_mean
 from tfl.data.cells import image_cells, read_texts
+from tfl.data.decodable import Decodable
 from tfl.data.examples import Columns, Modality, Records, Unreadable, digest, digests, encoded, strings
 from tfl.data.files import image_files
 from tfl.data.labels import Labels, indicator_labels, of_cells, read_labels, separated_labels
@@ -195,11 +196,9 @@ def _images(column: pd.Series, folders: list[Path], ids: list[str], reasons: dic
 
 
 def _encoded(images: list[bytes], named: list[int], ids: list[str], reasons: dict[int, str]) -> Columns:
-    from tfl.data import scan
-
-    for place, reason in scan.unreadable([images[place] for place in named]):
-        reasons[named[place]] = reason
     hashed = digests(digest(image) for image in images)
+    for place, reason in Decodable().unreadable([images[place] for place in named], hashed[named]):
+        reasons[named[place]] = reason
     return Columns(ids=strings(ids), inputs={"image": encoded(images)}, labels=None, digests=hashed)
 
 

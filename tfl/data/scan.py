@@ -95,10 +95,11 @@ def pixels(data: bytes) -> int:
     return height * width
 
 
-def _is_other_than_utf8(name: str) -> bool:
-    """Whether `name` is that of a file whose bytes Python could not read as text, with which TensorFlow opens nothing."""
+def unnamable(item: str | bytes) -> bool:
+    """Whether `item` is a path whose bytes Python could not read as text, with which TensorFlow opens nothing."""
     try:
-        name.encode("utf-8")
+        if isinstance(item, str):
+            item.encode("utf-8")
     except UnicodeEncodeError:
         return True
     return False
@@ -106,7 +107,7 @@ def _is_other_than_utf8(name: str) -> bool:
 
 def _reason(item: str | bytes) -> str:
     """Why `item` can't be decoded, or "" where it can."""
-    if isinstance(item, str) and _is_other_than_utf8(item):
+    if unnamable(item):
         return "its path is not UTF-8; rename it"
     try:
         data = item if isinstance(item, bytes) else _read(item)

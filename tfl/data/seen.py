@@ -9,7 +9,7 @@ import numpy as np
 from tfl.data.splits import Splits
 
 
-def _short(digests: np.ndarray) -> np.ndarray:
+def short(digests: np.ndarray) -> np.ndarray:
     """[N] uint64: the first 16 hex digits of `digests`, [N] S32."""
     return np.array([int(one[:16], 16) for one in digests.tolist()], np.uint64)
 
@@ -17,9 +17,9 @@ def _short(digests: np.ndarray) -> np.ndarray:
 def keep(splits: Splits, file: Path) -> None:
     """Writes what the train and validation splits hold to `file`, 8 bytes an example."""
     both = np.concatenate([splits.train.digests, splits.validation.digests])
-    np.save(file, np.unique(_short(both)), allow_pickle=False)
+    np.save(file, np.unique(short(both)), allow_pickle=False)
 
 
 def count(file: Path, digests: np.ndarray) -> int:
     """How many of `digests` are of examples that were kept in `file`; 0 where it is not there."""
-    return int(np.isin(_short(digests), np.load(file)).sum()) if file.is_file() else 0
+    return int(np.isin(short(digests), np.load(file)).sum()) if file.is_file() else 0

@@ -16,6 +16,7 @@ import numpy as np
 
 from tfl.config import UserError, did_you_mean
 from tfl.data.config import DataConfig
+from tfl.data.decodable import Decodable
 from tfl.data.examples import Examples, Records, Stream, Unreadable, digest, digests, strings
 from tfl.data.files import unreadable_inputs
 from tfl.data.labels import Labels, attach, indicator_labels, read_labels
@@ -261,19 +262,20 @@ def _scan(builder: Any, spec: str, names: dict[str, str], label: str) -> tuple[S
     """The readable examples of a split without labels, their raw labels, and the unreadable ones."""
     ids: list[str] = []
     labels: list[Any] = []
-    hashed: list[bytes] = []
+    hashed = [digests([])]
     bad: dict[int, str] = {}
+    decodable = Decodable()
     for chunk in _chunks(_opener(builder, spec, names, label)()):
         start = len(ids)
         ids += [example["id"].decode().replace(".tfrecord", "") for example in chunk]
         labels += [example["label"] for example in chunk]
-        hashed += [digest(*(example[name] for name in names)) for example in chunk]
-        bad |= {start + place: why for place, why in unreadable_inputs(chunk, names).items()}
+        hashed.append(digests(digest(*(example[name] for name in names)) for example in chunk))
+        bad |= {start + place: why for place, why in unreadable_inputs(chunk, names, hashed[-1], decodable).items()}
     kept = np.array([place for place in range(len(ids)) if place not in bad], dtype=np.int64)
     stream = Stream(
         ids=strings(ids),
         labels=None,
-        digests=digests(hashed),
+        digests=np.concatenate(hashed),
         positions=np.arange(len(ids), dtype=np.int64),
         open=_opener(builder, spec, names),
     )

@@ -17,6 +17,7 @@ import numpy as np
 
 from tfl.config import UserError, did_you_mean, near_file, require
 from tfl.data.config import DataConfig
+from tfl.data.decodable import Decodable
 from tfl.data.examples import Examples, Records, Stream, Unreadable, digest, digests, strings
 from tfl.data.files import unreadable_inputs
 from tfl.data.labels import attach, indicator_labels, read_labels
@@ -144,7 +145,7 @@ def _scan(files: Sequence[Path], names: dict[str, str], label_key: str) -> tuple
     bad: dict[int, str] = {}
     breaks: list[Unreadable] = []
     counts: list[int] = []
-    lost = 0
+    lost, decodable = 0, Decodable()
     for file in files:
         first, good_bytes = len(ids), 0
         for chunk in _records(file):
@@ -164,7 +165,7 @@ def _scan(files: Sequence[Path], names: dict[str, str], label_key: str) -> tuple
             ids += [f"{file.name}:{start - first + place}" for place in range(len(chunk))]
             labels += [example["label"] for example in examples]
             hashed.append(digests(digest(*(example[name] for name in names)) for example in examples))
-            bad |= {start + place: why for place, why in unreadable_inputs(examples, names).items()}
+            bad |= {start + place: why for place, why in unreadable_inputs(examples, names, hashed[-1], decodable).items()}
         counts.append(len(ids) - first)
     kept = np.array([place for place in range(len(ids)) if place not in bad], dtype=np.int64)
     whole = Stream(

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from tfl import sealed
+from tfl import cache, sealed
 from tfl.config import UserError
 from tfl.features import shard as shards
 from tfl.features.config import size_of
@@ -31,13 +31,6 @@ from tfl.sealed import Damaged
 ABOUT, FILL, USE = "about.json", ".fill", ".use"
 POLL = 0.1
 """Seconds between two looks at whether another process has filled."""
-
-
-def default_root() -> Path:
-    """Where the store is if nobody says: the environment variable TFL_CACHE, or tfl/features in the user's cache folder."""
-    if os.environ.get("TFL_CACHE"):
-        return Path(os.environ["TFL_CACHE"]).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tfl" / "features"
 
 
 @dataclass(frozen=True)
@@ -217,7 +210,7 @@ class Store:
     """All entries below `root`, which together keep to `budget`: a fraction of the disk, or a size in words."""
 
     def __init__(self, root: Path | None = None, budget: float | str = 0.5) -> None:
-        self.root = root or default_root()
+        self.root = root or cache.root()
         self.budget = budget
 
     def entry(self, key: str, about: Mapping[str, Any]) -> Entry:
