@@ -106,6 +106,18 @@ def test_batch_norm_statistics_are_those_of_the_weights_as_they_are() -> None:
     assert model.get_layer("block2_dropout").rate == 0.5
 
 
+def test_a_last_batch_of_one_counts_as_one_for_batch_norm_statistics() -> None:
+    backbone, model = made()
+    models.set_trainable(model, backbone, "all", batch_norm="train")
+    stream = tiny.batches(tiny.examples(9), batch_size=8)
+    Reestimator(cut(model), stream, distribute.strategy("cpu"))()
+    convolution, layer = model.get_layer("block1_conv"), model.get_layer("block1_bn")
+    each = [keras.ops.convert_to_numpy(convolution(batch["image"])) for batch in stream.epoch()]
+    assert [len(values) for values in each] == [8, 1]
+    expected = sum(len(values) * values.var(axis=(0, 1, 2)) for values in each) / 9
+    np.testing.assert_allclose(layer.moving_variance.numpy(), expected, rtol=1e-4)
+
+
 TWO_DEVICES = """
 import sys
 import tensorflow as tf
