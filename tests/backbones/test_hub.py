@@ -73,6 +73,20 @@ def folder(tmp_path: Path) -> str:
     return str(tmp_path / "module")
 
 
+class Bytes(tf.Module):
+    """The mean of pixels that are whole numbers."""
+
+    def __init__(self, height: int = 16) -> None:
+        super().__init__()
+        self.scale = tf.Variable(1.0, name="scale")
+        spec = tf.TensorSpec([None, height, 16, 3], tf.uint8)
+        self.__call__.get_concrete_function(spec)
+
+    @tf.function(input_signature=None)
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_mean(tf.cast(x, tf.float32), [1, 2]) * self.scale
+
+
 def train(backbone: object, images: np.ndarray) -> keras.Model:
     features = backbone.model.outputs[0]
     model = keras.Model(backbone.model.inputs, keras.layers.Dense(2)(features))
@@ -222,3 +236,18 @@ def test_errors(tmp_path: Path) -> None:
         load("hub")
     with pytest.raises(UserError, match=r"no saved_model\.pb"):
         load("hub", weights=str(tmp_path))
+
+
+def test_a_module_that_takes_whole_numbers_gets_pixels_of_0_to_255(tmp_path: Path) -> None:
+    tf.saved_model.save(Bytes(), str(tmp_path / "module"))
+    backbone = load("hub", weights=str(tmp_path / "module"))
+    pixels = np.full((2, 16, 16, 3), 200, np.uint8)
+    prepared = np.asarray(backbone.preprocess(tf.constant(pixels)))
+    np.testing.assert_allclose(backbone.model.predict(prepared - 0.3, verbose=0), 200)
+    np.testing.assert_allclose(backbone.model.predict(prepared + 99, verbose=0), 255)
+
+
+def test_a_module_for_images_that_are_not_square_is_refused(tmp_path: Path) -> None:
+    tf.saved_model.save(Bytes(height=8), str(tmp_path / "module"))
+    with pytest.raises(UserError, match="images of 8 × 16; a backbone gets square ones"):
+        load("hub", weights=str(tmp_path / "module"))

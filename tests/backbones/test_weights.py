@@ -76,6 +76,16 @@ def test_layers_of_layers(tmp_path: Path) -> None:
         np.testing.assert_array_equal(mine.numpy(), theirs.numpy())
 
 
+def test_a_damaged_keras_file_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "net.keras"
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(64)]).save(file)
+    content = bytearray(file.read_bytes())
+    content[content.index(b"model.weights.h5") + 4000] ^= 255
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=r"net.keras: not a readable weight file"):
+        load("mobilenet_0.25", weights=str(file), image_size=32)
+
+
 def test_efficientnet_computes_what_keras_does_with_its_published_weights(tmp_path: Path) -> None:
     """Keras puts a Rescaling more into the network where it loads ImageNet weights itself."""
     plain = keras.applications.EfficientNetB0(weights=None, include_top=False, input_shape=SHAPE)

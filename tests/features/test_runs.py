@@ -15,6 +15,7 @@ import pytest
 
 import tfl
 from tfl import Last, Lora, Phase
+from tfl.config import UserError
 from tfl.features import shard
 from tfl.features.extract import Extractor
 from tfl.features.store import Store
@@ -52,6 +53,27 @@ def test_a_second_run_reads_everything_and_trains_to_the_same_bits(photos: Path,
     for one, other in zip(first.model.variables, third.model.variables, strict=True):
         if "seed_generator" not in one.path:
             np.testing.assert_array_equal(one.numpy(), other.numpy())
+
+
+def test_a_photo_that_is_replaced_after_it_was_read_leaves_no_row(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before: dict[Path, bytes] = {}
+    extract = Extractor.extract
+
+    def late(self: Extractor, request: Any) -> Any:
+        changed, other = map(Path, request.streams["train"].examples.inputs["path"][:2])
+        before[changed] = changed.read_bytes()
+        changed.write_bytes(other.read_bytes())
+        return extract(self, request)
+
+    monkeypatch.setattr(Extractor, "extract", late)
+    with pytest.raises(UserError, match=r"png: changed since the data was read"):
+        run(photos, tmp_path / "a", tmp_path / "cache")
+    monkeypatch.undo()
+    for changed, whole in before.items():
+        changed.write_bytes(whole)
+    assert computed(run(photos, tmp_path / "b", tmp_path / "cache")) == [34, 34], "nothing of the other photo is there"
 
 
 def test_without_the_store_the_run_is_the_same_within_rounding(photos: Path, tmp_path: Path) -> None:

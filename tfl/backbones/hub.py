@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from tfl.backbones.applications import ImagePreprocess
+from tfl.backbones.applications import ImagePreprocess, Mode
 from tfl.backbones.backbone import Backbone
 from tfl.backbones.blocks import Block
 from tfl.backbones.config import PREPROCESS, Config
@@ -54,7 +54,7 @@ class HubModule:
     @property
     def summary(self) -> str:
         """One line for `tfl list backbones`."""
-        return "a TF2 SavedModel of TF Hub: weights: HANDLE|FOLDER; images in 0 to 1, or strings"
+        return "a TF2 SavedModel of TF Hub: weights: HANDLE|FOLDER; images in 0 to 1 (as integers: 0 to 255), or strings"
 
     def load(self, config: Config, names: tuple[str, ...] = ()) -> Backbone:
         """The backbone that `config` asks for: one block, `module`."""
@@ -71,6 +71,7 @@ class HubModule:
         else:
             size = config.image_size or layer.image_size or SIZE
             inputs = {"image": keras.Input((size, size, 3), name="image")}
+        scale: Mode = "none" if layer.takes_bytes else "unit"
         output = layer(next(iter(inputs.values())))
         outputs = {"features": _pool(output, config), "map" if "image" in inputs else "sequence": output}
         model = keras.Model(inputs, outputs["features"], name=re.sub(r"\W+", "_", config.name).strip("_") or "hub")
@@ -79,7 +80,7 @@ class HubModule:
             modality="image" if "image" in inputs else "text",
             model=model,
             outputs=outputs,
-            preprocess=ImagePreprocess(size=(size, size), mode="unit") if "image" in inputs else StringPreprocess(),
+            preprocess=StringPreprocess() if layer.takes_strings else ImagePreprocess(size=(size, size), mode=scale),
             blocks=(Block("module", (layer,)),),
             weights=WeightsReport(handle, sha256_of_values([layer]), loaded=("module",)),
         )

@@ -61,11 +61,15 @@ class HubLayer(keras.layers.Layer):
             (item for args, _ in signatures for item in tf.nest.flatten(args) if isinstance(item, tf.TensorSpec)), None
         )
         self.takes_strings = first is not None and first.dtype == tf.string
-        self.image_size = first.shape[1] if first is not None and first.shape.rank == 4 else None
+        height, width = first.shape[1:3] if first is not None and first.shape.rank == 4 else (None, None)
+        if height != width:
+            raise UserError(f"weights: this module takes images of {height} × {width}; a backbone gets square ones")
+        self.image_size = height
         self._takes_training = any(
             "training" in kwargs or any(isinstance(arg, bool) for arg in args) for args, kwargs in signatures
         )
         self._input_dtype = first.dtype if first is not None else tf.float32
+        self.takes_bytes = bool(self._input_dtype.is_integer)
 
     def _adopt_variables(self) -> None:
         # `trainable_variables`, where it is set, is the word of the module's author; else each variable has a flag
@@ -89,12 +93,13 @@ class HubLayer(keras.layers.Layer):
         return state.hexdigest()
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """`inputs`: [N, h, w, 3] in 0 to 1, or [N] string; a frozen layer runs as in inference, whatever `training`
-        says, and so does one that trains unless `batch_norm` is "train".
+        """`inputs`: [N, h, w, 3] in 0 to 1, or in 0 to 255 where the module takes integers; or [N] string. A frozen layer
+        runs as in inference, whatever `training` says, and so does one that trains unless `batch_norm` is "train".
         """
         if self.module is None:
             raise _without_module(self.name)
-        inputs = tf.cast(inputs, self._input_dtype) if inputs.dtype != self._input_dtype else inputs
+        if inputs.dtype != self._input_dtype:
+            inputs = tf.saturate_cast(tf.round(inputs) if self.takes_bytes else inputs, self._input_dtype)
         trains = bool(training and self.trainable and self.batch_norm == "train")
         output = self.module(inputs, **({"training": trains} if self._takes_training else {}))
         if isinstance(output, dict):

@@ -156,7 +156,7 @@ def _open(path: str | Path) -> Iterator[StoredFile]:
             yield StoredFile(h5)
     except UserError as error:
         raise UserError(_prefixed(path, error)) from error
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise UserError(f"weights: {path}: not a readable weight file ({error}); one of {', '.join(FILES)}") from error
 
 

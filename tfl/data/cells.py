@@ -26,6 +26,14 @@ def in_short(value: Any) -> str:
     return f"{type(value).__name__} {text if len(text) <= 60 else text[:59] + '…'}"
 
 
+def decoded(value: Any) -> Any:
+    """`value`, and of bytes the text that they are. Raises `UserError` where they are not UTF-8."""
+    try:
+        return value.decode("utf-8") if isinstance(value, bytes) else value
+    except UnicodeDecodeError as error:
+        raise UserError(f"{in_short(value)} is not UTF-8") from error
+
+
 def image_cells(values: Sequence[Any], column: str) -> tuple[Literal["path", "image"], list[Any]]:
     """The cells of a `column` of images, None where one is missing: paths (str), or the bytes of encoded images.
 
@@ -63,14 +71,18 @@ def _image_cell(value: Any, column: str) -> str | bytes | None:
 def read_texts(values: Sequence[Any], column: str | None = None) -> tuple[list[str], dict[int, str]]:
     """`values`, those of a `column`, as texts, and why some are none; those are "".
 
-    None are what is missing or blank, lists and mappings, and half a character of UTF-16, as a text that was cut may end.
+    Bytes are texts in UTF-8. None are what is missing or blank, lists and mappings, bytes that are not UTF-8, and half a
+    character of UTF-16, as a text that was cut may end.
     """
     none = "no text" if column is None else f"no text in column {column!r}"
     texts: list[str] = []
     wrong: dict[int, str] = {}
     for place, value in enumerate(values):
-        text = "" if missing(value) else str(value)
-        reason = "" if text.strip() else none
+        try:
+            text, reason = "" if missing(value) else str(decoded(value)), ""
+        except UserError as error:
+            text, reason = "", f"{none}: {error}"
+        reason = reason or ("" if text.strip() else none)
         if isinstance(value, (list, tuple, dict, set, np.ndarray)):
             reason = f"{none}: {in_short(value)}"
         elif not text.isascii() and (half := SURROGATE.search(text)):

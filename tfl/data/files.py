@@ -13,8 +13,14 @@ import numpy as np
 from tfl.data.decodable import Decodable
 from tfl.data.examples import Columns, Unreadable, digest, digests, strings
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
-UNSUPPORTED = (".heic", ".heif", ".tif", ".tiff", ".avif", ".svg", ".jp2", ".jxl", ".psd")
+EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".dib", ".webp")
+RAW = (".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".rw2")
+"""What cameras write beside JPEG."""
+UNSUPPORTED = (
+    *(".heic", ".heif", ".tif", ".tiff", ".avif", ".svg", ".jp2", ".jxl", ".psd", ".ico", ".pcx", ".tga"),
+    *(".pbm", ".pgm", ".pnm", ".ppm"),
+    *RAW,
+)
 
 
 def image_files(paths: Sequence[str | os.PathLike[str]], ids: Sequence[str]) -> tuple[Columns, np.ndarray, list[Unreadable]]:

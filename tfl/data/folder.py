@@ -67,7 +67,7 @@ def _folders(root: Path) -> list[Path]:
     return sorted((item for item in root.iterdir() if item.is_dir() and not _hidden(item.name)), key=_by_name)
 
 
-def _by_name(path: Path) -> str:
+def _by_name(path: Path | os.DirEntry[str]) -> str:
     return path.name
 
 
@@ -85,9 +85,16 @@ def _split_folders(root: Path) -> dict[str, Path]:
             raise UserError(f"{root}: {named[part].name}/ and {item.name}/ are both {part}; keep one")
         if part:
             named[part] = item
-    # A class may well be called "test"; splits hold folders, and one of them is train.
-    if "train" not in named or not _folders(named["train"]):
+    holding = [part for part, folder in named.items() if _folders(folder)]
+    # A class may well be called "test"; splits hold folders, and one of them is train, or nothing stands beside them.
+    if "train" not in holding and not (holding and len(holding) == len(folders)):
         return {"all": root}
+    for part, folder in named.items():
+        if part not in holding:
+            raise UserError(
+                f"{folder}/ holds no class folders, so that its images have no labels; move it elsewhere "
+                "(`tfl predict` can label them), or make one sub-folder a class in it"
+            )
     others = [item.name for item in folders if NAMES.get(item.name.lower()) is None]
     if others:
         raise UserError(
@@ -98,12 +105,12 @@ def _split_folders(root: Path) -> dict[str, Path]:
 
 
 def _class_names(found: dict[str, Path], root: Path) -> tuple[str, ...]:
-    """The sorted names of the class folders; those of `train` where there are splits, and no other split has more."""
+    """The sorted names of the class folders; those of `train` where there is such a split, and no other one has more."""
     classes = {name: [item.name for item in _folders(folder)] for name, folder in found.items()}
-    first = classes.get("train", classes.get("all", []))
+    first = classes.get("train") or sorted(set().union(*classes.values()))
     if not first:
         raise UserError(why_nothing(root))
-    for name, others in classes.items():
+    for name, others in classes.items() if "train" in found else ():
         for other in others:
             if other not in first:
                 raise UserError(
@@ -123,10 +130,25 @@ def _read_split(files: dict[str, list[Path]], folder: Path, root: Path) -> tuple
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """All files below `folder`, in the same order on every machine, without hidden ones."""
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not _hidden(name))
-        yield from (Path(parent, name) for name in sorted(files) if not _hidden(name))
+    """All files below `folder`, in the same order on every machine, without hidden ones. Links are followed, but for one to a
+    folder that it is itself in, which would have no end. Raises `UserError` for a folder that cannot be read.
+    """
+    yield from _files_below(os.fspath(folder), ())
+
+
+def _files_below(folder: str, above: tuple[str, ...]) -> Iterator[Path]:
+    """`above`: the real paths of the folders on the way to this one."""
+    real = os.path.realpath(folder)
+    if any(one == real or one.startswith(real + os.sep) for one in above):
+        return
+    try:
+        entries = sorted((entry for entry in os.scandir(folder) if not _hidden(entry.name)), key=_by_name)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read ({error.strerror})") from error
+    yield from (Path(entry.path) for entry in entries if not entry.is_dir())
+    for entry in entries:
+        if entry.is_dir():
+            yield from _files_below(entry.path, (*above, real))
 
 
 def why_nothing(root: Path) -> str:

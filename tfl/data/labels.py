@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 
 from tfl.config import UserError
+from tfl.data.cells import decoded
 from tfl.data.examples import Examples, Unreadable
 from tfl.kinds import AnyKind, Kind
 
 NUMBER = re.compile(r"[+-]?(0|[1-9]\d*|\d*\.\d+|[1-9]\d*\.|0\.)([eE][+-]?\d+)?|[+-]?inf", re.IGNORECASE)
+GAPS = ("na", "n/a", "nan", "null", "none", "-")
+"""What programs write in place of a number that is missing."""
 WHOLE = re.compile(r"-?(0|[1-9]\d*)(\.0*)?")
 SEVERAL = (list, tuple, set, frozenset)
 MANY = 50
@@ -49,7 +52,7 @@ def read_labels(raw: Any, kind: AnyKind = "auto", class_names: Sequence[str] | N
     wrong = {place: "no label" for place, value in enumerate(values) if value is None}
     present = [value for value in values if value is not None]
     if kind in ("auto", "multilabel") and present and all(isinstance(value, SEVERAL) for value in present):
-        return _sets(values)
+        return indicator_labels(np.array(values), class_names) if _are_indicators(values) else _sets(values)
     if kind == "multilabel":
         raise UserError("kind: multilabel needs lists of names, texts with a label_separator, or label: a list of 0/1 columns")
     several = next((value for value in present if isinstance(value, (*SEVERAL, dict))), None)
@@ -65,9 +68,14 @@ def read_labels(raw: Any, kind: AnyKind = "auto", class_names: Sequence[str] | N
 def of_cells(cells: Sequence[Any], kind: AnyKind = "auto") -> list[Any]:
     """Cells of a .csv file, all of which are texts, as the numbers or truth values that they are where all of them are.
 
-    Where they would be classes, those stay texts that would lose what tells them apart: 01 and 1, 1.1 and 1.10, 1e5.
+    Where they would be classes, those stay texts that would lose what tells them apart: 01 and 1, 1.1 and 1.10, 1e5. Among
+    the numbers of a quantity, a word that programs write for none, NA or nan, is a missing one; else it names a class.
     """
     values = [_plain(cell) for cell in cells]
+    if kind == "auto" and (present := [value for value in values if not isinstance(value, str) or value.lower() not in GAPS]):
+        numbers = [_parsed(value) if isinstance(value, str) and NUMBER.fullmatch(value) else value for value in present]
+        if _is_quantity([value for value in numbers if value is not None]):
+            values = [None if isinstance(value, str) and value.lower() in GAPS else value for value in values]
     texts = [value for value in values if isinstance(value, str)]
     if texts and all(text.lower() in ("true", "false") for text in texts):
         return [value.lower() == "true" if isinstance(value, str) else value for value in values]
@@ -100,6 +108,12 @@ def separated_labels(raw: Any, separator: str) -> Labels:
     """Multi-label from texts such as "red|round", or lists of names; an empty one means that no label applies."""
     values = [_plain(value) for value in raw]
     return _sets([str(value).split(separator) if not isinstance(value, (*SEVERAL, type(None))) else value for value in values])
+
+
+def _are_indicators(values: Sequence[Any]) -> bool:
+    """Whether each value is a list of 0 and 1, one for each class."""
+    widths = {len(value) if isinstance(value, (list, tuple)) else 0 for value in values}
+    return len(widths) == 1 and 0 not in widths and all(part in (0, 1) for value in values for part in value)
 
 
 def _sets(values: Sequence[Any]) -> Labels:
@@ -139,8 +153,7 @@ def _plain(value: Any) -> Any:
     """`value` as a Python str, bool, int or float; None where it is missing."""
     if isinstance(value, np.generic):
         value = value.item()
-    if isinstance(value, bytes):
-        value = value.decode("utf-8")
+    value = decoded(value)
     if isinstance(value, np.ndarray) and value.ndim == 1:
         value = value.tolist()
     if value is None or (isinstance(value, float) and np.isnan(value)) or type(value).__name__ in ("NAType", "NaTType"):

@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 
 from tfl.config import UserError, did_you_mean
+from tfl.data.cells import decoded
 from tfl.data.config import DataConfig
 from tfl.data.examples import Columns, Examples, Records, digest, digests, strings
 from tfl.data.labels import attach, read_labels
@@ -58,9 +59,13 @@ def read(config: Config) -> Records:
     for pixels, answers in found.values():
         if answers not in arrays:
             raise UserError(f"{path.name}: {pixels} without {answers}; arrays: {', '.join(arrays)}")
-    names = [str(name) for name in arrays["class_names"]] if "class_names" in arrays else None
+    names = [str(decoded(name)) for name in arrays["class_names"].tolist()] if "class_names" in arrays else None
     # Classes are those of all splits together, so that an index means the same in each.
-    labels = read_labels(np.concatenate([arrays[answers] for _, answers in found.values()]), config.kind, names)
+    raw = [_one_a_row(arrays[answers]) for _, answers in found.values()]
+    if len({part.shape[1:] for part in raw}) > 1:
+        shapes = ", ".join(f"{answers} {list(arrays[answers].shape)}" for _, answers in found.values())
+        raise UserError(f"{path.name}: labels of different shapes: {shapes}")
+    labels = read_labels(np.concatenate(raw), config.kind, names)
     parts: dict[str, Examples] = {}
     for name, (pixels, answers) in found.items():
         prefix = path.stem if name == "all" else f"{path.stem}/{name}"
@@ -75,6 +80,10 @@ def read(config: Config) -> Records:
         kind=labels.kind,
         unreadable=unreadable,
     )
+
+
+def _one_a_row(labels: np.ndarray) -> np.ndarray:
+    return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
@@ -111,6 +120,11 @@ def pixels_of(array: np.ndarray, name: str = "images") -> np.ndarray:
     low, high = float(array.min()), float(array.max())
     if not (low >= 0 and high <= 255):
         raise UserError(f"{name}: values from {low:g} to {high:g}; 0..255, or 0..1 as floats, are valid")
+    if array.dtype.kind == "f" and 1 < high <= 2:
+        raise UserError(
+            f"{name}: values from {low:g} to {high:g} as {array.dtype}, which may be 0..1 with some above it or almost black "
+            "of 0..255; numpy.clip them to 0..1, or give uint8"
+        )
     unit = array.dtype.kind in "fb" and high <= 1
     log.warning("%s: %s taken for 0..%d and converted to uint8", name, array.dtype, 1 if unit else 255)
     return np.round(array * 255.0 if unit else array).astype(np.uint8)

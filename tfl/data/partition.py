@@ -16,7 +16,7 @@ def cut_all(records: Records, config: DataConfig, seed: int) -> tuple[dict[str, 
     """The examples of each split, those that are missing cut, and their groups where the source has some.
 
     What `together` names alike stays on one side, so that no cut makes the test easier than it is; but not where that would
-    leave a class out of what is cut, as where there are few different examples.
+    leave out a class of which two examples would be cut else, as where there are few different examples.
     """
     given: dict[str, Any] = dict(records.splits)
     groups = None if records.groups is None else dict(records.groups)
@@ -49,7 +49,8 @@ def _cut(
     joined = together(examples.digests, groups)
     if joined is not None and joined is not groups:
         apart = (_by_content if groups is None else _by_group)(examples, strata, joined, count, seed)
-        cut = apart if set(strata[apart]) >= set(strata[cut]) else cut
+        classes, counts = np.unique(strata[cut], return_counts=True)  # of rare ones, chance decides which are cut
+        cut = apart if len(apart) and np.isin(classes[counts > 1], strata[apart]).all() else cut
     if len(cut) == 0:
         what = "examples" if groups is None else f"groups ({len(set(groups.tolist()))})"
         raise UserError(

@@ -26,14 +26,14 @@ UNREADABLE_LIMIT = 0.05
 """The part of a data set that may be unreadable; more means that something else is wrong."""
 
 NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
+    name + end: part
+    for part, names in {
+        "train": ("train", "training"),
+        "validation": ("val", "valid", "validation", "dev"),
+        "test": ("test", "testing"),
+    }.items()
+    for name in names
+    for end in ("", "_set")
 }
 """What people call their splits: folders, shards and values of a split column, in lower case."""
 
@@ -121,6 +121,13 @@ def split(records: Records, config: DataConfig, seed: int = 0) -> Splits:
     if records.kind == "classification" and len(records.class_names) < 2:
         names = ", ".join(repr(name) for name in records.class_names)
         raise UserError(f"only one class: {names}; a classification needs at least two")
+    if records.kind == "multilabel" and not records.class_names:
+        raise UserError("no example has a label; a multi-label model needs at least one")
+    broken = next((name for name in records.class_names if "\n" in name or "\r" in name), None)
+    if broken is not None:
+        raise UserError(
+            f"the class {broken!r} has a line break in its name, which no list of classes in a file can hold; rename it"
+        )
     parts, groups = cut_all(records, config, seed)
     if config.max_train is not None and config.max_train < len(parts["train"]):
         chosen = by_class(parts["train"], strata_of(parts["train"], records.kind), config.max_train, seed, spare=False)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -147,8 +148,23 @@ def _read_delimited(path: Path, delimiter: str) -> pd.DataFrame:
     breaks = pd.Series(0, index=frame.index)
     for place in range(frame.shape[1]):
         breaks += frame.iloc[:, place].str.count("\n").fillna(0).astype(int)
-    frame[LINE] = 2 + frame.index + breaks.cumsum().shift(fill_value=0)
-    return frame.dropna(how="all", subset=[name for name in frame.columns if name != LINE]).reset_index(drop=True)
+    if breaks.any():
+        from tfl.data.table_rows import check_quotes
+
+        check_quotes(path)
+    lines = 2 + frame.index + breaks.cumsum().shift(fill_value=0)
+    kept = frame.notna().any(axis=1)
+    named = frame.set_axis(_as_written(path, frame.columns), axis=1)
+    return named.assign(**{LINE: lines})[kept].reset_index(drop=True)
+
+
+def _as_written(path: Path, names: Iterable[str]) -> list[str]:
+    """`names` of columns, where those of which there are two are called so: pandas makes one of them `label.1`."""
+    from tfl.data.table_rows import names_of
+
+    header = names_of(path)
+    double = {name for name in header if name and header.count(name) > 1}
+    return [there if there in double else name for name, there in zip(names, header, strict=False)]
 
 
 def other_separator(path: Path, delimiter: str) -> str | None:
@@ -185,8 +201,10 @@ def _read_json_lines(path: Path) -> pd.DataFrame:
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
+    from tfl.data.given import named_columns
+
     try:
-        frame = pd.read_parquet(path).reset_index(drop=True)
+        frame = named_columns(pd.read_parquet(path).reset_index(drop=True))
     except (OSError, ValueError) as error:  # pyarrow's errors are both
         raise UserError(f"{path.name}: not a readable Parquet file: {str(error).splitlines()[0]}") from error
     frame[LINE] = range(1, len(frame) + 1)

@@ -47,12 +47,17 @@ def _delimiter(file: Path) -> str:
 
 
 def _cells(file: Path) -> Iterator[tuple[int, list[str]]]:
-    """The line at which each record begins, and its cells; the first is the header."""
+    """The line at which each record begins, and its cells; the first is the header. Raises `UserError` where a quote that
+    begins a cell is not closed, or is closed lines below in the middle of another: the rows between them would be one text.
+    """
     ended = False
+    held: list[str] = []
 
     def lines() -> Iterator[str]:
         nonlocal ended
-        yield from decoded(file, newline="")
+        for line in decoded(file, newline=""):
+            held.append(line)
+            yield line
         ended = True
 
     line = 1
@@ -62,10 +67,22 @@ def _cells(file: Path) -> Iterator[tuple[int, list[str]]]:
         for cells in reader:
             if ended:  # a record is done with its last line; only one that goes on in quotes asks for another
                 raise csv.Error("the file ends in a cell")
+            if len(held) > 1:
+                next(csv.reader(held, delimiter=_delimiter(file), strict=True))
+            held.clear()
             yield line, cells
             line = reader.line_num + 1
     except csv.Error as error:
-        raise UserError(f"{file.name}: not a readable table: line {line}: {error}; is a quote not closed?") from error
+        raise UserError(
+            f"{file.name}: not a readable table: line {line}: {error}; is a quote not closed? Inside a text it is "
+            'written twice, and the text in quotes: """Great"" film"'
+        ) from error
+
+
+def check_quotes(file: Path) -> None:
+    """Raises `UserError` where a quote has made rows of a table one text."""
+    for _ in _cells(file):
+        pass
 
 
 def _cell_names(file: Path) -> list[str]:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tfl.config import UserError, did_you_mean, near_file, require
+from tfl.data.cells import decoded
 from tfl.data.config import DataConfig
 from tfl.data.decodable import Decodable
 from tfl.data.examples import Examples, Records, Stream, Unreadable, digest, digests, strings
@@ -23,6 +24,7 @@ from tfl.data.files import unreadable_inputs
 from tfl.data.labels import attach, indicator_labels, read_labels
 from tfl.data.splits import NAMES, UNREADABLE_LIMIT, held_out
 from tfl.data.steady import steady
+from tfl.data.table import not_utf8
 from tfl.kinds import AnyKind
 from tfl.lazy import tf
 
@@ -131,7 +133,10 @@ def _class_names(config: Config, folder: Path) -> list[str] | None:
         if config.classes:
             raise UserError(f"classes: {config.classes}: no such file")
         return None
-    return [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    try:
+        return [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        raise UserError(f"classes: {not_utf8(file)}") from error
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -224,7 +229,7 @@ def _label(feature: Any) -> Any:
     """The one value of a feature, or the list of several; None where it is empty."""
     kind = feature.WhichOneof("kind")
     values = list(getattr(feature, kind).value) if kind else []
-    values = [value.decode("utf-8") if isinstance(value, bytes) else value for value in values]
+    values = [decoded(value) for value in values]
     return values[0] if len(values) == 1 else (values or None)
 
 

@@ -78,6 +78,7 @@ def fill(
                 for column, values in zip(columns, run(tensors), strict=True):
                     column.append(np.asarray(values)[: len(positions)])
             positions = np.concatenate(shard)
+            rows.check_unchanged(positions)
             lengths = None if rows.lengths is None or not any(frontier.ragged) else rows.lengths[positions]
             done.bytes += entry.write(rows.ids[positions], _columns(columns, frontier, lengths, dtype), lengths)
             done.computed += len(positions)

@@ -17,10 +17,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tfl.config import plain
+from tfl.config import UserError, plain
 from tfl.data import scan
 from tfl.data.batches import Batches
 from tfl.data.examples import Columns
+from tfl.data.files import hash_files
 from tfl.data.pipeline import ImageBatches, TextBatches
 from tfl.lazy import tf
 
@@ -136,6 +137,18 @@ class Rows:
         chosen = dataclasses.replace(batches, examples=examples, batch_size=ROWS, seed=view_seed)
         for batch in chosen.in_order(view):
             yield [_filled(batch[name], ROWS) for name in names]
+
+    def check_unchanged(self, positions: np.ndarray) -> None:
+        """Raises `UserError` where a file at `positions` is another one than when the data was read: its row would be found by
+        the content that it had.
+        """
+        examples = self.batches.examples
+        if not isinstance(examples, Columns) or "path" not in examples.inputs:
+            return
+        paths = examples.inputs["path"][positions].tolist()
+        for path, found, expected in zip(paths, hash_files(paths), examples.digests[positions].tolist(), strict=True):
+            if found != expected:
+                raise UserError(f"{path}: changed since the data was read; start again when the data stays as it is")
 
     def read(self, plan: Sequence[np.ndarray], stored: Source) -> Iterator[list[Any]]:
         """For each batch of `plan` the tensors that are `stored`, filled up likewise."""
