@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import io
+import json
 import shutil
 import subprocess
 import sys
@@ -64,6 +66,26 @@ def test_the_parts_are_what_is_predicted_at_once(run: Any, table: Path, tmp_path
         )
     assert moved == [10, 10, 5] * 3
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new.csv", "out.csv", "out.jsonl", "out.parquet"]
+
+
+def test_a_carriage_return_in_a_text_ends_no_row(run: Any, tmp_path: Path) -> None:
+    rows = [{"text": text} for text in ("sales\rrose", 'costs "fell"', "a\nlittle")]
+    (tmp_path / "new.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    predictions.write(run, examples(run, tmp_path / "new.jsonl"), tmp_path / "out.csv")
+    assert pd.read_csv(tmp_path / "out.csv")["text"].tolist() == [row["text"] for row in rows]
+    with (tmp_path / "out.csv").open(newline="") as opened:
+        assert len(list(csv.reader(opened))) == 4
+
+
+def test_two_at_once_do_not_take_the_parts_from_one_another(run: Any, table: Path, tmp_path: Path) -> None:
+    given, out = examples(run, table), tmp_path / "out.csv"
+
+    def meanwhile(rows: int) -> None:
+        with pytest.raises(UserError, match=r"another process is writing .*out.csv just now"):
+            predictions.write(run, given, out, part=10)
+
+    assert predictions.write(run, given, out, moved=meanwhile, part=10) == 7
+    assert len(pd.read_csv(out)) == 25
 
 
 def test_a_killed_one_goes_on(run: Any, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

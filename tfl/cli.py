@@ -24,8 +24,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     overrides = [item for item in rest if "=" in item and not item.startswith("-") and hasattr(arguments, "overrides")]
     if overrides:
         arguments.overrides = [*arguments.overrides, *overrides]
-    if len(overrides) < len(rest):  # argparse loses positional arguments that stand behind options; only those are taken
-        arguments.parser.error(unknown(arguments, [item for item in rest if item not in overrides]))
+    # argparse loses positional arguments that stand behind options; only those are taken
+    lost = [item for item in rest if item not in overrides]
+    if arguments.command == "cache" and not any(item.startswith("-") for item in lost):
+        arguments.keys, lost = [*arguments.keys, *lost], []
+    if arguments.command == "evaluate" and arguments.source is None and len(lost) == 1 and not lost[0].startswith("-"):
+        arguments.source, lost = lost[0], []
+    if lost:
+        arguments.parser.error(unknown(arguments, lost))
     if arguments.verbose:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"
     from tfl.config import UserError
@@ -183,8 +189,9 @@ def _serve(arguments: argparse.Namespace) -> None:
     from tfl.config import UserError
     from tfl.serving.serve import serve
 
-    if arguments.batch < 1 or arguments.delay < 0 or not 0 <= arguments.port <= 65535:
-        raise UserError("serve: --batch is at least 1, --delay at least 0, and --port from 0 to 65535")
+    ports = (arguments.port, arguments.grpc_port or 0)
+    if arguments.batch < 1 or arguments.delay < 0 or not all(0 <= port <= 65535 for port in ports):
+        raise UserError("serve: --batch is at least 1, --delay at least 0, and --port and --grpc-port from 0 to 65535")
     serve(
         Path(arguments.export),
         host=arguments.host,

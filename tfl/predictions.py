@@ -20,9 +20,12 @@ from tfl.data.given import Given
 from tfl.data.given_files import GivenFiles
 from tfl.directory import FACTS, MODEL, PREPROCESS
 from tfl.lazy import pd
+from tfl.locks import lock
 from tfl.run import Run
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
+LOCK = ".lock"
+"""A file that a process holds while it writes parts beside it."""
 PART = 2048
 """Rows that are predicted and written together."""
 
@@ -49,22 +52,26 @@ def write(
     can be read.
     """
     folder = file.with_name(f".{file.name}.parts")
-    _begin(folder, run, examples, part, say)
-    parts = []
-    for number, rows in enumerate(examples.parts(part)):
-        there = folder / f"{number:06}.parquet"
-        if not there.is_file():
-            with whole.written(there) as draft:
-                _predicted(run, rows.given()).to_parquet(draft, index=False)
-        parts.append(there)
-        moved(len(rows))
-    failed = sum(map(_errors, parts))
-    if failed == len(examples):
-        reasons = _first_reasons(parts[0], failed)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("a") as held:
+        if not lock(held, exclusive=True, wait=False):
+            raise UserError(f"out: another process is writing {file} just now; wait for it, or name another file")
+        _begin(folder, run, examples, part, say)
+        parts = []
+        for number, rows in enumerate(examples.parts(part)):
+            there = folder / f"{number:06}.parquet"
+            if not there.is_file():
+                with whole.written(there) as draft:
+                    _predicted(run, rows.given()).to_parquet(draft, index=False)
+            parts.append(there)
+            moved(len(rows))
+        failed = sum(map(_errors, parts))
+        reasons = _first_reasons(parts[0], failed) if failed == len(examples) else ""
+        if not reasons:
+            _assemble(parts, file, bool(failed))
         shutil.rmtree(folder)
+    if reasons:
         raise UserError(reasons)
-    _assemble(parts, file, bool(failed))
-    shutil.rmtree(folder)
     return failed
 
 
@@ -85,9 +92,9 @@ def _begin(folder: Path, run: Run, examples: GivenFiles, part: int, say: Callabl
         done = len(list(folder.glob("*.parquet"))) * part
         say(f"going on behind the first {min(done, len(examples))} rows")
         return
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
+    for there in folder.iterdir():
+        if there.name != LOCK:
+            there.unlink()
     whole.write_text(manifest, json.dumps(about))
 
 
@@ -150,7 +157,7 @@ def _write(tables: Iterable[Any], draft: Path, suffix: str, schema: Any) -> None
         for number, table in enumerate(tables):
             frame = table.to_pandas()
             if suffix == ".csv":
-                frame.to_csv(opened, index=False, header=number == 0)
+                whole.write_csv(frame, opened, header=number == 0)
             else:
                 frame.to_json(opened, orient="records", lines=True, force_ascii=False)
 

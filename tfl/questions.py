@@ -92,6 +92,8 @@ def report(arguments: argparse.Namespace) -> int:
     plots, out = (Path(name) if name else None for name in (arguments.plots, arguments.out))
     if out is not None:
         check_file("--out", out)
+        if out.is_file() and not out.read_bytes()[:14].lower().startswith(b"<!doctype html"):
+            raise UserError(f"--out: {out} is there already, and is no page; name another file, or remove it")
     if plots is not None:
         check_folder("--plots", plots)
     if len(folders) == 1:

@@ -57,6 +57,16 @@ def test_the_terminal_and_the_page_say_what_is_shown(tmp_path: Path, capsys: pyt
     assert main(["report", *folders, "--plots", str(tmp_path / "plots")]) == 2
 
 
+def test_a_file_that_is_no_page_is_not_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folders = [str(folder) for folder in three(tmp_path)]
+    (tmp_path / "mine.html").write_text('{"text": "mine"}')
+    assert main(["report", *folders, "--out", str(tmp_path / "mine.html")]) == 2
+    assert "mine.html is there already, and is no page" in capsys.readouterr().err
+    assert (tmp_path / "mine.html").read_text() == '{"text": "mine"}'
+    for _ in range(2):
+        assert main(["report", *folders, "--out", str(tmp_path / "page.html")]) == 0
+
+
 def test_runs_of_other_test_examples_are_not_held_together(tmp_path: Path) -> None:
     one = make.run(tmp_path / "one", *make.two_classes(70, 30))
     other = make.run(tmp_path / "other", *make.two_classes(70, 20))

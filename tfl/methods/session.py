@@ -33,6 +33,7 @@ from tfl.phases import Phase, in_words
 from tfl.report import PhaseReport
 from tfl.run import Facts, Run, load, save
 from tfl.tasks import Task
+from tfl.whole import write_csv
 
 
 class Session:
@@ -281,7 +282,7 @@ class Session:
             self.workers.wait()
             return load(self.directory)
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._table.to_csv(self.directory / PREDICTIONS, index=False)
+        write_csv(self._table, self.directory / PREDICTIONS)
         kept.keep(splits.test, self.directory / EXAMPLES)
         seen.keep(splits, self.directory / SEEN)
         facts = Facts(
