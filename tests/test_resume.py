@@ -287,3 +287,32 @@ def test_a_run_killed_at_random_ends_the_same() -> None:
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith("20 kills by SIGKILL")
+
+
+class InterruptAt(keras.callbacks.Callback):
+    """Counts steps, and does what Ctrl-C does behind one of them."""
+
+    def __init__(self, step: int | None = None) -> None:
+        super().__init__()
+        self.step, self.steps = step, 0
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.steps += 1
+        if self.steps == self.step:
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_ctrl_c_within_a_fold_leaves_a_checkpoint_and_the_same_command_goes_on(
+    photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    cache = {"directory": str(tmp_path / "cache")}
+    options = {**IMAGES, "features": cache, "folds": 3, "phases": [HEAD], "checkpoints": {"steps": None, "seconds": 1000}}
+    whole, first, second = InterruptAt(), InterruptAt(9), InterruptAt()  # 4 steps a fold
+    expected = tfl.finetune(str(photos), out=tmp_path / "whole", callbacks=[whole], **options)
+    with pytest.raises(KeyboardInterrupt):
+        tfl.finetune(str(photos), out=tmp_path / "broken", callbacks=[first], **options)
+    assert "interrupted: ending after this step; the same command goes on from there" in capfd.readouterr().err
+    found = tfl.finetune(str(photos), out=tmp_path / "broken", callbacks=[second], **options)
+    assert first.steps + second.steps == whole.steps, "what was trained is not trained again"
+    same(expected, found)
+    assert found.report.folds == expected.report.folds

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -17,6 +18,9 @@ SAID = (
     b"(Ctrl-C again to stop at once; the same command then goes on from the last checkpoint)\n"
 )
 """What the first Ctrl-C is answered with."""
+
+ENDING = b"ending after this step; the same command goes on from there\n"
+"""What is said where nothing is kept but a checkpoint."""
 
 
 class Terminated(SystemExit):
@@ -34,7 +38,9 @@ class Interrupt:
 
     def __init__(self) -> None:
         self._asked, self._agreed = [False, False], [False, False]
-        self._shared = False
+        self._shared = self._whole = False
+        self.by_hand = False
+        """Whether it was Ctrl-C that ends the process."""
         self._before: dict[int, Any] = {}
 
     @property
@@ -51,6 +57,17 @@ class Interrupt:
     def stopping(self) -> bool:
         """Whether nothing new is to be begun; known to this process alone."""
         return any(self._asked)
+
+    @contextmanager
+    def whole_or_nothing(self) -> Iterator[None]:
+        """Within this context half of what is done is worth nothing, as of a fold: a first SIGINT ends the process as SIGTERM
+        does, behind a checkpoint, and `by_hand` says so.
+        """
+        self._whole = True
+        try:
+            yield
+        finally:
+            self._whole = False
 
     def settle(self, most: Callable[[Sequence[float]], Any], several: bool) -> None:
         """Lets all workers know what any of them was asked; `most` gives the largest of what they give."""
@@ -70,8 +87,12 @@ class Interrupt:
         self._before = {}
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        if self._asked[0]:
+        if self._asked[0] or self.by_hand:
             raise KeyboardInterrupt
+        if self._whole:
+            self._asked[1] = self.by_hand = True
+            os.write(2, b"\ninterrupted: " + ENDING)
+            return
         self._asked[0] = True
         os.write(2, SAID)
 
@@ -79,4 +100,4 @@ class Interrupt:
         if self._asked[1]:
             raise Terminated
         self._asked[1] = True
-        os.write(2, b"\nterminated: ending after this step; the same command goes on from there\n")
+        os.write(2, b"\nterminated: " + ENDING)

@@ -21,6 +21,7 @@ from tfl.data.splits import Splits
 from tfl.distribute import Name as StrategyName
 from tfl.features.config import Features
 from tfl.features.extract import Extracted
+from tfl.interrupt import Terminated
 from tfl.lazy import keras
 from tfl.methods.course import WHOLE
 from tfl.methods.folds import folds_of, known, summarise
@@ -255,8 +256,14 @@ def cross_validate(session: Session, config: Config, splits: Splits, callbacks: 
         session.extractor.forget()
         backbone = load_backbone(session, config)
         model, made = assemble(session, config, backbone, part)
-        train(session, config, backbone, model, made, part, callbacks, quiet=True, name=f"fold {number + 1}")
-        if session.interrupt.wanted:  # half a fold says nothing
+        try:
+            with session.interrupt.whole_or_nothing():
+                train(session, config, backbone, model, made, part, callbacks, quiet=True, name=f"fold {number + 1}")
+        except Terminated:
+            if session.interrupt.by_hand:
+                raise KeyboardInterrupt from None
+            raise
+        if session.interrupt.wanted:  # asked before the fold began, or behind its last step
             raise KeyboardInterrupt
         results.append(session.evaluate(model, made, backbone, part))
     return summarise([next(iter(result.values()))["test"] for result in results])
