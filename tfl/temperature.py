@@ -12,6 +12,9 @@ from tfl.config import UserError
 RANGE = (0.05, 20.0)
 """Where the temperature is looked for."""
 
+EDGE = 1e-3
+"""Of the logarithm: so near to an end of `RANGE` the log-loss still falls there, and the end is what stopped the search."""
+
 SMALLEST = float(np.finfo(np.float32).tiny)
 """Probabilities are taken as at least this, so that those which float32 has rounded to 0 have a logarithm."""
 
@@ -32,7 +35,7 @@ def fit(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """The temperature at which the mean log-loss of probabilities `[N, C]` is least, for `labels` `[N] int`.
 
     The log-loss is convex in 1 / T, so there is one minimum. Raises `UserError` where no example is wrong: any lower
-    temperature would then be better, down to 0.
+    temperature would then be better, down to 0. Likewise where the least is at an end of `RANGE`.
     """
     from scipy import optimize, special
 
@@ -48,4 +51,16 @@ def fit(probabilities: np.ndarray, labels: np.ndarray) -> float:
         return -float(special.log_softmax(logits / np.exp(log_temperature), axis=1)[rows, labels].mean())
 
     found = optimize.minimize_scalar(loss, bounds=tuple(np.log(RANGE)), method="bounded", options={"xatol": 1e-6})
-    return float(np.exp(found.x))
+    value = float(np.exp(found.x))
+    if at_end(value):
+        say, better = ("nothing", "higher") if value > 1 else ("too little", "lower")
+        raise UserError(
+            f"temperature: the probabilities say {say} on the validation split; no temperature helps, since the {better} the "
+            "better; train longer or on more data, or export without a temperature"
+        )
+    return value
+
+
+def at_end(temperature: float) -> bool:
+    """Whether `temperature` is an end of what is searched, and so no minimum."""
+    return bool(np.abs(np.log(temperature) - np.log(RANGE)).min() < EDGE)

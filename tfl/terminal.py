@@ -145,8 +145,19 @@ def _headline(what: str, metrics: Mapping[str, Any]) -> str:
 
 def _folds(folds: Mapping[str, Any]) -> Iterator[str]:
     for name, one in folds["metrics"].items():
-        title = f"{len(one['values'])}-fold {TITLES.get(name, name)}"
-        yield f"{title}: mean {number(one['mean'])} (95 % interval {interval(one, 2)})"
+        told = "no interval" if one["low"] is None else f"95 % interval {interval(one, 2)}"
+        yield f"{folds_in(folds)}-fold {fold_title(folds, name)}: mean {number(one['mean'])} ({told})"
+
+
+def fold_title(folds: Mapping[str, Any], name: str) -> str:
+    """What a metric of folds is called: `accuracy`; where not every fold defines it, `AUROC, defined in 2 of 3 folds`."""
+    there, count = len(folds["metrics"][name]["values"]), folds_in(folds)
+    return TITLES.get(name, name) + (f", defined in {there} of {count} folds" if there < count else "")
+
+
+def folds_in(folds: Mapping[str, Any]) -> int:
+    """How many folds a report is of; a metric that some of them do not define has fewer values."""
+    return max((len(one["values"]) for one in folds["metrics"].values()), default=0)
 
 
 def _trained(report: Report) -> Iterator[str]:

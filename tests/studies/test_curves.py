@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tfl.studies.compare import curves
+from tfl.studies.compare import curves, told
 
 
 def test_a_line_that_levels_off() -> None:
@@ -48,5 +48,13 @@ def test_labels_that_scratch_needs_lie_between_counts_by_their_logarithm() -> No
     counts, scores = [5, 20, 80], [0.5, 0.7, 0.9]
     assert curves.labels_needed(counts, scores, 0.6) == pytest.approx(10)
     assert curves.labels_needed(counts, scores, 0.8) == pytest.approx(40)
-    assert curves.labels_needed(counts, scores, 0.4) == pytest.approx(5)
     assert curves.labels_needed(counts, scores, 0.91) is None
+
+
+def test_a_count_that_was_tried_is_needed_to_the_last_bit() -> None:
+    """exp(log(5.0)) is a little less than 5, which then is not the least count that the sentence asks for."""
+    counts, scores = [5.0, 20.0, 80.0], [0.5, 0.7, 0.9]
+    assert [curves.labels_needed(counts, scores, target) for target in (0.4, 0.5, 0.7, 0.9)] == [5, 5, 20, 80]
+    assert curves.labels_needed([5.0, 20.0], [0.7, 0.7], 0.7) == 5
+    found = [{"method": "head", "has": 5, "needs": curves.labels_needed(counts, scores, 0.4), "more_than": None}]
+    assert told.needed(found, counts) == ["for what head has with 5 labels a class, scratch needs 5 or fewer"]

@@ -106,6 +106,28 @@ def test_the_steepest_descent_is_found_through_noise(centre: float) -> None:
     assert found.suggested == min(found.steepest, found.lowest / 10)
 
 
+@pytest.mark.parametrize("batches", [4, 8, 16])
+def test_batches_that_are_hard_again_and_again_do_not_make_the_first_rates_the_steepest(batches: int) -> None:
+    """Each batch of an epoch is as hard as it was in the one before; so the first of all is far off in some tests."""
+    rates, suggested = np.geomspace(1e-6, 1, 100), []
+    for seed in range(100):
+        random = np.random.default_rng(seed)
+        hard = random.normal(1, 0.3, batches)[np.arange(100) % batches]
+        losses = hard * (2.3 - 2 / (1 + np.exp(-4 * (np.log10(rates) + 2.5)))) + random.normal(0, 0.05, 100)
+        losses = np.where(rates > 0.3, 50.0, losses)
+        suggested.append(Curve(rates=tuple(rates), losses=tuple(losses), diverged=True).suggested)
+    found = np.array([one for one in suggested if one is not None])
+    assert len(found) > 90
+    assert found.min() > 2e-5
+    assert abs(np.log10(np.median(found)) + 2.5) < 0.3
+
+
+def test_where_the_loss_is_lowest_near_the_start_there_is_a_steepest_rate() -> None:
+    rates = np.geomspace(1e-6, 1, 100)
+    found = Curve(rates=tuple(rates), losses=(2.0, 1.0, *np.linspace(0.5, 3, 98)), diverged=True)
+    assert found.steepest <= found.lowest < 1e-5
+
+
 def test_noise_alone_suggests_nothing() -> None:
     assert shaped(-2.0, noise=0.3, depth=0.0).suggested is None
     assert shaped(-2.0, noise=0.05).suggested is not None

@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow as tf
-from tensorflow.python.eager import context
 
 import tfl
 from tests.test_mistakes import hold
@@ -276,22 +274,3 @@ def test_without_optuna_it_says_what_to_install(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(UserError, match=r"pip install '\.\[sweep\]'"):
         tried(tmp_path / "s", task__dropout=Choices((0.0, 0.5)))
     assert not (tmp_path / "s").exists()
-
-
-def test_tensorflows_seed_is_that_of_the_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It goes into the order of data that is read as a stream."""
-    seeds, train, assemble = [], finetune.train, finetune.assemble
-
-    def another(*args: Any, **fields: Any) -> Any:
-        tf.random.set_seed(1000 + len(seeds))
-        return train(*args, **fields)
-
-    def seen(session: Any, config: Any, *args: Any) -> Any:
-        seeds.append((config.seed, context.global_seed()))
-        return assemble(session, config, *args)
-
-    monkeypatch.setattr(finetune, "assemble", seen)
-    monkeypatch.setattr(finetune, "train", another)
-    tried(tmp_path / "s", trials=4, seed=Choices((1, 0)), task__dropout=Choices((0.0, 0.3)))
-    assert len(seeds) == 5
-    assert all(own == there for own, there in seeds)

@@ -94,20 +94,25 @@ def variance_of_mean(values: np.ndarray, folds: int) -> float:
 
 
 def summarise(results: list[dict[str, Any]]) -> dict[str, Any]:
-    """Mean and 95 % t-interval (by `variance_of_mean`) over the folds of each metric that has an interval of its own."""
+    """Mean and 95 % t-interval (by `variance_of_mean`) over the folds of each metric that has an interval of its own.
+
+    A metric is there where any fold defines it, and `values` are those of the folds that do: AUROC is not defined where a
+    fold tests one class alone. A single value says nothing of how far another would lie, so that it has no interval.
+    """
     from scipy import stats
 
     metrics = {}
-    for name, first in results[0].items():
-        if not isinstance(first, dict) or first.get("value") is None:
+    for name in dict.fromkeys(name for result in results for name in result):
+        found = [result[name].get("value") for result in results if isinstance(result.get(name), dict)]
+        values = [value for value in found if value is not None]
+        if not values:
             continue
-        values = [result[name]["value"] for result in results if result[name]["value"] is not None]
-        half = 0.0
+        mean = float(np.mean(values))
+        low, high = None, None
         if len(values) > 1:
             half = float(stats.t.ppf(0.975, len(values) - 1)) * math.sqrt(variance_of_mean(np.asarray(values), len(results)))
-        mean = float(np.mean(values))
-        low, high = mean - half, mean + half
-        if name in FROM_ZERO_TO_ONE:
-            low, high = max(low, 0.0), min(high, 1.0)
+            low, high = mean - half, mean + half
+            if name in FROM_ZERO_TO_ONE:
+                low, high = max(low, 0.0), min(high, 1.0)
         metrics[name] = {"mean": mean, "low": low, "high": high, "values": values}
     return {"metrics": metrics}

@@ -12,7 +12,7 @@ import numpy as np
 from tfl.reporting import audited, figures, mistakes
 from tfl.reporting.evidence import Evidence
 from tfl.reporting.section import Section, Table
-from tfl.terminal import TITLES, blocks_in_words, declared, duration, interval, number
+from tfl.terminal import TITLES, blocks_in_words, declared, duration, fold_title, folds_in, interval, number
 
 CLASSES = 60
 """Classes in a table; where there are more, those of the lowest F1 are shown."""
@@ -32,9 +32,9 @@ def metrics(run: Evidence) -> Section:
     tables = [Table(header=("metric", "test", "95 % interval", "validation"), rows=rows)]
     if run.report.folds:
         folds = run.report.folds["metrics"].items()
-        cells = [(TITLES.get(name, name), number(one["mean"]), interval(one)) for name, one in folds]
-        count = len(next(iter(run.report.folds["metrics"].values()))["values"])
-        tables.append(Table(header=("metric", "mean", "95 % interval"), rows=cells, caption=f"{count}-fold cross-validation"))
+        cells = [(fold_title(run.report.folds, name), number(one["mean"]), interval(one)) for name, one in folds]
+        caption = f"{folds_in(run.report.folds)}-fold cross-validation"
+        tables.append(Table(header=("metric", "mean", "95 % interval"), rows=cells, caption=caption))
     told = "Intervals are those of the choice of test examples; what another seed of training would change is not in them."
     return Section(name="metrics", title="All metrics", sentences=(told,), tables=tables)
 

@@ -16,6 +16,7 @@ from tfl.cut import Part
 from tfl.features.words import size
 from tfl.lazy import tf
 from tfl.methods import finetune
+from tfl.methods.folds import folds_of
 from tfl.methods.session import Session
 from tfl.phases import Phase, in_words
 from tfl.step import Stepper
@@ -52,8 +53,11 @@ def check(config: finetune.Config) -> Any:
     with Session(config, None) as session:
         splits, backbone = finetune.load(session, config)
         session.config = config = finetune.resolve(config, backbone.modality, len(backbone.blocks), len(splits.train))
+        if config.folds:  # for what it raises: a run would find that out after it has begun
+            folds_of(session.tokenised(splits, backbone), config.folds, config.seed)
         checked = list(_phases(session, config, backbone, splits))
-    table = Table("phase", "trainable", "blocks", "parameters", "features, once", "ms a step", "epochs", "about", box=None)
+    about = "about, without folds" if config.folds else "about"
+    table = Table("phase", "trainable", "blocks", "parameters", "features, once", "ms a step", "epochs", about, box=None)
     for number, item in enumerate(checked, start=1):
         table.add_row(
             str(number),
@@ -71,6 +75,8 @@ def check(config: finetune.Config) -> Any:
         f"{len(weights.loaded)} layers loaded, {len(weights.missing)} not",
         f"memory: {_peak():,.0f} MB at most so far; evaluation and validation come on top of the time below",
     ]
+    if config.folds:
+        lines.append(f"folds: {config.folds} trainings come on top of the one below, each on the examples outside its fold")
     return Group(*(Text(line) for line in lines), table, Text("all that training needs is there"))
 
 

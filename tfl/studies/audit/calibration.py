@@ -116,11 +116,14 @@ def _scaling(subject: Subject, test: Predicted) -> dict[str, Any]:
 
 
 def temperature_of(run: Run) -> float:
-    """The temperature of `run`: that of its audit, or one fitted now. Raises `UserError` where there is none."""
+    """The temperature of `run`: that of its audit, or one fitted now. Raises `UserError` where there is none.
+
+    An audit of an earlier tfl may hold an end of the search, which is no temperature.
+    """
     file = run.directory / RESULT
     if file.is_file():
         found = json.loads(file.read_text(encoding="utf-8"))["sections"].get("calibration", {}).get("temperature", {})
-        if "value" in found:
+        if "value" in found and not temperature.at_end(found["value"]):
             return float(found["value"])
     subject = Subject(run)
     need(subject, "temperature", ("classification",))

@@ -58,13 +58,15 @@ def out_of_fold(values: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
+    from threadpoolctl import threadpool_limits
 
     least = int(np.bincount(labels)[np.unique(labels)].min())
     if least < 2:
         raise UserError("labels: a class has a single example, which no fold can check; add examples")
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01 if values.shape[1] > 64 else 1.0, max_iter=300))
     folds = StratifiedKFold(min(FOLDS, least), shuffle=True, random_state=seed)
-    found: np.ndarray = cross_val_predict(model, values, labels, cv=folds, method="predict_proba")
+    with threadpool_limits(1):  # the fits are small: beside other work, threads wait for each other more than they do
+        found: np.ndarray = cross_val_predict(model, values, labels, cv=folds, method="predict_proba")
     return found
 
 

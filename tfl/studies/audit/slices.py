@@ -122,8 +122,15 @@ def beside_scratch(own: np.ndarray, scratch: np.ndarray, names: np.ndarray) -> d
         "own": intervals.apart(own[high], own[low]),
         "scratch": intervals.apart(scratch[high], scratch[low]),
         "more": more,
-        "verdict": "larger" if more["low"] > 0 else "smaller" if more["high"] < 0 else "no difference",
+        "verdict": _verdict(more),
     }
+
+
+def _verdict(more: dict[str, Any]) -> str:
+    """What a difference of gaps shows; without an interval, nothing."""
+    if more["low"] is None:
+        return "no difference"
+    return "larger" if more["low"] > 0 else "smaller" if more["high"] < 0 else "no difference"
 
 
 VERDICTS = {
@@ -160,7 +167,7 @@ def _findings(columns: dict[str, Any]) -> tuple[Finding, ...]:
     findings = []
     for (column, gap), p in zip(gaps.items(), adjusted, strict=True):
         gap["adjusted_p"] = p
-        if p >= 0.05:
+        if p >= 0.05 or gap["low"] is None:
             continue
         size = max(0.0, float(gap["low"]))
         text = f"{column}: {gap['worst']} does worse than {gap['best']} by {shown(gap)}"

@@ -68,7 +68,12 @@ def reach(x: np.ndarray, y: np.ndarray, level: float) -> float | None:
 def labels_needed(labels: Sequence[float], scores: Sequence[float], target: float) -> float | None:
     """How many labels the curve of `scores` over ascending `labels` needs for `target`; None where all are not enough.
 
-    Between two counts by the logarithm of the labels. Where the fewest are enough already, that count.
+    Between two counts by the logarithm of the labels. Where the fewest are enough already, that count. A count that was tried
+    comes back as it is, since who asks whether it is the least compares it.
     """
-    found = reach(np.log(np.asarray(labels, np.float64)), np.asarray(scores, np.float64), target)
-    return None if found is None else float(np.exp(found))
+    counts, up = np.log(np.asarray(labels, np.float64)), np.asarray(scores, np.float64)
+    found = reach(counts, up, target)
+    if found is None:
+        return None
+    tried = np.flatnonzero(counts == found)
+    return float(labels[tried[0]]) if len(tried) else float(np.exp(found))

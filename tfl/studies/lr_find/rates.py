@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,8 @@ TIMES, OVER, FIRST = 4.0, 1.5, 10
 """A running mean `TIMES` its lowest value, and `OVER` times the mean of the `FIRST` losses, has diverged."""
 WIDTH = 1 / 30
 """Standard deviation of the Gaussian that smooths the losses afterwards, as a part of the steps."""
+EDGE = 3
+"""Standard deviations of that Gaussian which the first loss, repeated, reaches into the curve."""
 BEYOND = 7.0
 """Standard errors of the smoothed loss by which it has to fall for a suggestion. The lowest of many lies low by chance
 alone: of 300 simulated tests of nothing but noise, 4 % fell by so much."""
@@ -83,9 +86,14 @@ class Curve:
 
     @property
     def steepest(self) -> float:
-        """The rate below that one at which the loss falls most, over the logarithm of the rate."""
-        falls = np.gradient(self.smoothed, np.log(self.rates))
-        return self.rates[int(np.argmin(falls[: int(np.argmin(self.smoothed)) + 1]))]
+        """The rate below that one at which the loss falls most, over the logarithm of the rate.
+
+        The first few are left out: the smoothing repeats the first loss before the start, so that one batch that is hard
+        there looks like a fall from the first rate on.
+        """
+        falls, lowest = np.gradient(self.smoothed, np.log(self.rates)), int(np.argmin(self.smoothed))
+        start = min(math.ceil(EDGE * self._width), lowest)
+        return self.rates[start + int(np.argmin(falls[start : lowest + 1]))]
 
     @property
     def suggested(self) -> float | None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from tfl import data
 from tfl.backbones import Backbone
 from tfl.config import UserError, plain
 from tfl.data.pipeline import check_max_tokens
@@ -15,6 +19,7 @@ from tfl.lazy import keras
 from tfl.methods import finetune
 from tfl.methods.loading import Start
 from tfl.methods.session import Session
+from tfl.tasks.regression import Regression
 
 KEPT = 3
 """Pairs of data and backbone that stay in memory."""
@@ -22,7 +27,7 @@ KEPT = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a trial came to."""
+    """What a trial came to; the loss of a regression in the unit of the first trial's, whatever it was trained on."""
 
     score: float
     loss: float
@@ -45,6 +50,8 @@ class Bench:
         """`source`: what the data of a `memory` source is, given in Python."""
         self.session, self.source, self.metric = session, source, "loss"
         self._kept: list[_Loaded] = []
+        self._first: tuple[Any, str] | None = None
+        self._scale: float | None = None
 
     def begin(self, config: finetune.Config) -> str:
         """Loads what `config` needs and finds out what trials are compared by, which is what phases keep an epoch by.
@@ -55,21 +62,38 @@ class Bench:
         splits, backbone = self._load(config)
         self.metric = {"regression": "loss", "multilabel": "label_accuracy"}.get(splits.kind, "accuracy")
         fingerprint = f"{splits.fingerprint} {backbone.weights.sha256}"
-        self._assemble(config, splits, backbone)
+        self._first = _of_splits(config), _validation(splits)
+        _, _, made = self._assemble(config, splits, backbone)
+        self._scale = _scale(made)
         return fingerprint
+
+    def changes_validation(self, config: finetune.Config) -> bool:
+        """Whether `config` has another validation split than what `begin` was given; data that cannot be read has none."""
+        if self._first is None or _of_splits(config) == self._first[0]:
+            return False
+        try:
+            return _validation(data.load(config.data, config.seed, data=self.source)) != self._first[1]
+        except UserError:  # the trial fails with it, and the others go on
+            return False
 
     def run(self, config: finetune.Config) -> Outcome:
         """Trains as `config` says; the validation split's result at the kept epoch of the last phase.
 
-        Raises `UserError` where `config` cannot be run and where a loss is not finite. The test split is not touched.
+        Raises `UserError` where `config` cannot be run, where its validation split is not that of the others, and where a loss
+        is not finite. The test split is not touched.
         """
         splits, backbone = self._load(config)
+        if self._first is not None and _validation(splits) != self._first[1]:
+            raise UserError("the validation split is not that of the other trials; it cannot be compared with them")
         config, model, made = self._assemble(config, splits, backbone)
         last = finetune.train(self.session, config, backbone, model, made, splits, (), quiet=True)[-1]
         kept: dict[str, Any] = next((epoch for epoch in last.epochs if epoch["epoch"] == last.kept_epoch), {})
         score, loss = (float(kept.get(f"val_{name}", math.nan)) for name in (self.metric, "loss"))
         if not math.isfinite(score + loss):
             raise UserError(f"the validation {self.metric} is {score}, its loss {loss}")
+        if self._scale is not None:
+            unit = ((_scale(made) or self._scale) / self._scale) ** 2
+            score, loss = score * unit, loss * unit
         return Outcome(score=score, loss=loss, config=plain(config))
 
     def _assemble(
@@ -103,3 +127,24 @@ class Bench:
         backbone = found.start.backbone
         check_max_tokens(config.data.max_tokens, backbone.preprocess, backbone.modality)
         return found.splits, backbone
+
+
+def _of_splits(config: finetune.Config) -> Any:
+    """What of `config` can change the splits."""
+    return dataclasses.replace(config.data, batch_size=1, max_tokens=None), config.seed
+
+
+def _validation(splits: Splits) -> str:
+    """Changes with the examples of the validation split, by their ids, and with their labels.
+
+    Their content may differ: which columns of the same rows are read is something to try.
+    """
+    ids, labels = splits.validation.ids, np.asarray(splits.validation.labels)
+    order = np.argsort(ids)
+    found = (splits.kind, splits.class_names, ids[order].tolist(), labels[order].tolist())
+    return hashlib.blake2b(repr(found).encode(errors="surrogatepass")).hexdigest()
+
+
+def _scale(made: dict[str, Any]) -> float | None:
+    """Of a regression, the unit of its labels in the loss: it is that of the examples to train on, which a trial may change."""
+    return next((task.scale for task in made.values() if isinstance(task, Regression)), None)

@@ -65,7 +65,7 @@ def sweep(
     one. Every combination is tried where there are no more than `trials`; else Optuna proposes. The same call on the same
     directory goes on with a sweep that was interrupted, or adds to one that had fewer trials. `source`: what the data of a
     `memory` source is, given in Python. Raises `UserError` for values that are not valid, and where `out` holds something
-    else, or a sweep on other data.
+    else, or a sweep on other data, and for a key that changes the validation split.
     """
     spaces.check(raw, space, make)
     optuna()
@@ -75,6 +75,7 @@ def sweep(
     with claimed(folder, ABOUT, about, "sweep"), Session(first, folder / "session") as session, session.interrupt:
         bench = Bench(session, source)
         _check_data(folder, bench.begin(first))
+        _check_validation(bench, raw, space, make)
         journal = Journal(folder / JOURNAL, space, seed, maximize=bench.metric != "loss")
         done = _saved(journal, bench.metric, folder, about)
         grid = spaces.grid(space, trials)
@@ -96,6 +97,17 @@ def _check_data(folder: Path, fingerprint: str) -> None:
     if place.is_file() and place.read_text(encoding="utf-8").strip() != fingerprint:
         raise UserError(f"out: {folder} holds a sweep on other data or weights; name another folder")
     write_text(place, fingerprint + "\n")
+
+
+def _check_validation(bench: Bench, raw: Mapping[str, Any], space: Space, make: Make) -> None:
+    """Raises `UserError` for a key of `space` that changes the examples which trials are compared on."""
+    for key, dimension in space.items():
+        for value in dimension.ends:
+            if bench.changes_validation(make(spaces.applied(raw, {**spaces.first(space), key: value}))):
+                raise UserError(
+                    f"{key}: {value!r} changes the validation split; trials cannot be compared; name one value of {key} for "
+                    "all trials, or bring data that has a validation split of its own"
+                )
 
 
 def _tried(bench: Bench, make: Make, raw: Mapping[str, Any], values: dict[str, Any], number: int) -> Trial | None:
