@@ -204,11 +204,13 @@ def _serve(commands: Any) -> None:
     verify.add_argument("export", metavar="EXPORT", help="a bundle, a model in it, or a version")
 
     serve = _command(commands, "serve", "answer over HTTP as TensorFlow Serving does, with a page to try the models")
-    serve.add_argument("export", metavar="EXPORT", help="a bundle; new versions in it are taken up while it serves")
+    serve.add_argument("export", metavar="EXPORT", help="a bundle, whole; new versions in it are taken up while it serves")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone, 127.0.0.1)")
     serve.add_argument("--port", type=int, default=8501, help="0: any that is free (default: 8501)")
     serve.add_argument("--grpc-port", type=int, metavar="PORT", help="also answer over gRPC there; 0: any (default: no gRPC)")
-    serve.add_argument("--batch", type=int, default=32, metavar="N", help="rows computed together; 1: none (default: 32)")
+    serve.add_argument(
+        "--batch", type=int, default=32, metavar="N", help="rows computed together, at most; 1: none (default: 32)"
+    )
     serve.add_argument(
         "--delay",
         type=float,

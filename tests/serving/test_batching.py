@@ -44,6 +44,26 @@ def test_each_gets_its_own_rows() -> None:
     assert seen == [4, 4, 2]
 
 
+def test_a_larger_request_is_computed_in_parts() -> None:
+    async def work(batcher: Batcher) -> Any:
+        return await asyncio.gather(batcher(rows(*range(10))), batcher(rows(20, 21)))
+
+    (large, small), seen = run(work)
+    assert large["y"].tolist() == [2.0 * value for value in range(10)]
+    assert small["y"].tolist() == [40, 42]
+    assert seen == [4, 4, 4]
+
+
+def test_a_larger_request_fails_whole_and_alone() -> None:
+    async def work(batcher: Batcher) -> Any:
+        return await asyncio.gather(batcher(rows(-1, *range(19))), batcher(rows(20)), return_exceptions=True)
+
+    (bad, small), seen = run(work)
+    assert isinstance(bad, ValueError)
+    assert small["y"].tolist() == [40]
+    assert sum(seen) < 12  # nobody waits for its other parts
+
+
 def test_a_bad_one_fails_alone() -> None:
     async def work(batcher: Batcher) -> Any:
         return await asyncio.gather(*(batcher(rows(value)) for value in (1, -1, 2)), return_exceptions=True)

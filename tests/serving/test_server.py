@@ -97,6 +97,16 @@ WRONG = [
         400,
         "does not fit",
     ),
+    (
+        "/v1/models/calls:predict",
+        {
+            "inputs": {name: [[1] * 1000] * 2 for name in ("padding_mask", "segment_ids", "token_ids")},
+            "signature_name": "predict_tensors",
+        },
+        413,
+        "at most 24 values in a row",
+    ),
+    ("/v1/models/calls/labels/stable:predict", {"instances": ["a"]}, 404, "Malformed request"),
 ]
 
 
@@ -192,6 +202,17 @@ def test_a_token(text_export: Path) -> None:
         assert client.ask("/healthz")[0] == 200
 
 
+@pytest.mark.parametrize("token", ["geheim-ü", "two words", "line\n", "\u6f22"])
+def test_a_token_that_no_client_can_send_is_refused(
+    token: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TFL_SERVE_TOKEN", token)
+    assert main(["serve", str(tmp_path), "--port", "0"]) == 2
+    told = capsys.readouterr().err
+    assert "TFL_SERVE_TOKEN: its character" in told
+    assert token.strip() not in told
+
+
 def test_the_official_stubs(both: Path, text_run: Any, image_run: Any, files: list[Path]) -> None:
     import grpc
     import tensorflow as tf
@@ -237,4 +258,8 @@ def test_what_cannot_be_served(photos: Path, text_export: Path, capsys: pytest.C
     assert "not an export" in capsys.readouterr().err
     assert main(["serve", str(text_export), "--batch", "0"]) == 2
     assert "--batch is at least 1" in capsys.readouterr().err
+    for option in ("--port", "--grpc-port"):
+        for port in ("99999", "-1"):
+            assert main(["serve", str(text_export), option, port]) == 2
+            assert "--port and --grpc-port from 0 to 65535" in capsys.readouterr().err
     assert bundle.versions(text_export)

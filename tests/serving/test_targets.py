@@ -82,6 +82,15 @@ def test_verify_repeats_it_and_finds_what_changed(
     assert "not empty" in capsys.readouterr().err
 
 
+def test_a_class_name_ends_at_the_end_of_its_line_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["a\u2028b", "c\x85d", "e\x0bf", "g\x0ch"]
+    (tmp_path / certificate.CLASS_NAMES).write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    monkeypatch.setattr(certificate.tensors, "of_kept", lambda *_: {})
+    monkeypatch.setattr(certificate, "_asked", lambda *_: {})
+    served = certificate._served(tmp_path, {"format": "litert", "class_names": names})
+    assert served["class_names"].tolist() == [names]
+
+
 def test_wrong_weights_fail(text_run: Any, tmp_path: Path) -> None:
     shutil.copytree(text_run.directory, tmp_path / "run")
     run = tfl.load(tmp_path / "run")

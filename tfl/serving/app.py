@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from tfl.data import scan
 from tfl.lazy import tf
-from tfl.serving import openapi, wire
+from tfl.serving import openapi, shapes, wire
 from tfl.serving.batching import Batcher, Busy
 from tfl.serving.shelf import Shelf, Version
 
@@ -95,9 +95,12 @@ class Server:
             if request.method == "GET" and not verb:
                 return _json(_metadata(version, name) if place.endswith("/metadata") else _status(version))
             raise Refused(404, f"Malformed request: {request.method} {request.url.path}")
-        except Refused as refused:
-            headers = {"Retry-After": "1"} if refused.status in (429, 503) else None
-            return self._counted(name, began, _json({"error": refused.reason}, refused.status, headers))
+        except MemoryError:  # the limits should not let it come to this
+            refused = Refused(413, "not enough memory for a request of this size; send fewer rows in each")
+        except Refused as error:
+            refused = error
+        headers = {"Retry-After": "1"} if refused.status in (429, 503) else None
+        return self._counted(name, began, _json({"error": refused.reason}, refused.status, headers))
 
     def _counted(self, name: str, began: float, response: Response) -> Response:
         self._requests.labels(name, response.status_code).inc()
@@ -135,16 +138,18 @@ class Server:
         if not isinstance(signature, str) or signature not in version.signatures:
             raise Refused(400, f'Serving signature name: "{signature}" not found in signature def')
         try:
-            inputs, by_row = wire.tensors(body, version.inputs(signature))
-        except wire.Malformed as error:
+            inputs, by_row = wire.tensors(body, version.inputs(signature), rows=self.limits.rows, length=version.length)
+        except shapes.Malformed as error:
             raise Refused(400, str(error)) from error
+        except shapes.TooLarge as error:
+            raise Refused(413, str(error)) from error
         return wire.answer(await self.outputs(version, signature, inputs), by_row)
 
     async def outputs(self, version: Version, signature: str, inputs: Any) -> dict[str, Any]:
-        """What a signature gives for `inputs`, [n, …] each, computed together with what others ask for. Raises `Refused`."""
-        limits, rows = self.limits, len(next(iter(inputs.values())))
-        if rows > limits.rows:
-            raise Refused(413, f"{rows} rows; at most {limits.rows} in a request")
+        """What a signature gives for `inputs`, [n, …] each of shapes that `shapes.check` lets by, computed together with what
+        others ask for. Raises `Refused`.
+        """
+        limits = self.limits
         for data in inputs.get("images", ()):
             if (found := scan.pixels(data)) > limits.pixels:
                 raise Refused(413, f"an image claims {found:,} pixels; at most {limits.pixels:,}")

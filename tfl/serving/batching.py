@@ -28,7 +28,8 @@ class Batcher:
     """Gathers the rows of requests to one function into batches.
 
     A batch goes off when it is full, or when nothing is being computed and its first request has waited for `delay` seconds. A
-    request that makes a batch fail is found by computing its requests one by one, so that the others get their answers.
+    request of more rows than a batch has is computed in parts. A request that makes a batch fail is found by computing its
+    requests one by one, so that the others get their answers.
     """
 
     def __init__(
@@ -57,11 +58,22 @@ class Batcher:
         rows = len(next(iter(inputs.values())))
         if self._waiting and self.waiting + rows > self._queue:
             raise Busy
-        one = _Waiting(inputs, rows, asyncio.get_running_loop().create_future())
-        self._waiting.append(one)
+        parts = [self._part(inputs, start, min(self._size, rows - start)) for start in range(0, rows, self._size)]
+        self._waiting.extend(parts)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._work())
-        return await one.answer
+        try:
+            answers = await asyncio.gather(*(part.answer for part in parts))
+        finally:
+            for part in parts:  # where one failed, nobody waits for the others
+                part.answer.cancel()
+        if len(answers) == 1:
+            return answers[0]
+        return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
+
+    def _part(self, inputs: Tensors, start: int, rows: int) -> _Waiting:
+        own = {name: values[start : start + rows] for name, values in inputs.items()}
+        return _Waiting(own, rows, asyncio.get_running_loop().create_future())
 
     async def _work(self) -> None:
         await self._gathered()

@@ -59,7 +59,10 @@ def write(
             resize=facts.resize,
         )
         tolerance = certificate.TOLERANCE_MIXED if is_mixed(run.model) else certificate.TOLERANCE
-        certificate.gather(draft, run.directory, task, tolerance, temperature)
+        # A server takes no longer texts: what they cost grows with the square of their length.
+        length = getattr(run.preprocess, "sequence_length", None)
+        details = {} if length is None else {"sequence_length": length}
+        certificate.gather(draft, run.directory, task, tolerance, temperature, **details)
         warmup.write(draft, name)
         version = _next(base)
         (draft / "model_card.md").write_text(card.of_model(run.report, facts, name, temperature), encoding="utf-8")
@@ -102,7 +105,7 @@ def versions(folder: Path) -> dict[str, list[Path]]:
     """The folders of the versions of each model in a bundle, the oldest first."""
     found = {}
     for base in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        numbers = [path for path in base.iterdir() if path.name.isdigit() and (path / "saved_model.pb").is_file()]
+        numbers = [path for path in base.iterdir() if path.name.isdecimal() and (path / "saved_model.pb").is_file()]
         if numbers:
             found[base.name] = sorted(numbers, key=lambda path: int(path.name))
     return found
@@ -123,7 +126,7 @@ def chosen(place: Path) -> list[Path]:
 
 
 def _next(base: Path) -> int:
-    return max((int(path.name) for path in base.glob("*") if path.name.isdigit()), default=0) + 1
+    return max((int(path.name) for path in base.glob("*") if path.name.isdecimal()), default=0) + 1
 
 
 def _moved(draft: Path, base: Path) -> Path:

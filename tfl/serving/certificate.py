@@ -23,7 +23,7 @@ from tfl.lazy import pd
 from tfl.serving import comparison, targets, tensors
 from tfl.serving.targets import SAVEDMODEL, TARGETS
 from tfl.tasks import Task
-from tfl.whole import write_text
+from tfl.whole import write_csv, write_text
 
 FILE, EVIDENCE = "certificate.json", "evidence"
 """In the folder of a version: the certificate, and the folder of what it rests on."""
@@ -101,7 +101,7 @@ def gather(folder: Path, run: Path, task: Task, tolerance: float, temperature: f
     """Puts what the certificate rests on into the version `folder`. Raises `UserError` where the run did not keep it.
 
     With a `temperature`, what was evaluated is kept as it is at that. `details`: of a model file, its `format`,
-    `modality`, `resize`, `quantize` and `max_loss`.
+    `modality`, `resize`, `quantize` and `max_loss`; of a SavedModel for texts, its `sequence_length`.
     """
     there = folder / EVIDENCE
     there.mkdir()
@@ -122,7 +122,7 @@ def _scale(file: Path, task: Task, temperature: float) -> None:
     columns = [f"p_{name}" for name in task.class_names]
     table[columns] = temperatures.scaled(table[columns].to_numpy(np.float64), temperature)
     table["probability"] = table[columns].max(axis=1)
-    table.to_csv(file, index=False)
+    write_csv(table, file)
 
 
 def certify(folder: Path, model: str, version: int) -> Certificate:
@@ -222,7 +222,8 @@ def _served(folder: Path, about: Mapping[str, Any]) -> dict[str, np.ndarray]:
         gone = tensors.of_kept(examples, folder / PREPROCESS, about, batches)
         found = _asked(TARGETS[name].title, folder, [TENSOR_WITNESS, name, folder / TARGETS[name].file, batches, answers])
         if about["class_names"]:
-            listed = (folder / CLASS_NAMES).read_text(encoding="utf-8").splitlines()
+            # "\n" alone ends a name: splitlines() would end one at U+2028 and others of its kind too
+            listed = (folder / CLASS_NAMES).read_text(encoding="utf-8").removesuffix("\n").split("\n")
             found["class_names"] = np.array([listed])
         return found | gone
 

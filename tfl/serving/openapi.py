@@ -18,7 +18,7 @@ REASONS = {
     401: "the token is missing or wrong",
     404: "there is no such model, version or path",
     408: "the body did not arrive in time",
-    413: "the body, the number of rows or an image is too large",
+    413: "the body, the number of rows, an image or a text in tokens is too large",
     429: "too many rows wait; try again later",
     503: "no answer in time, or the server is stopping",
 }
@@ -58,7 +58,7 @@ def document(served: Mapping[str, Version], rows: int, token: bool) -> Schema:
 
 
 def _prediction(name: str, version: Version, rows: int) -> Schema:
-    asked = [body for signature in version.signatures for body in _bodies(signature, version.inputs(signature), rows)]
+    asked = [body for signature in version.signatures for body in _bodies(signature, version, rows)]
     told = [answer for signature in version.signatures for answer in _answers(version.outputs(signature))]
     return {
         "requestBody": {"required": True, "content": {"application/json": {"schema": {"anyOf": asked}}}},
@@ -79,14 +79,14 @@ def _plain(description: str) -> Schema:
     return {"description": description, "content": {"text/plain": {"schema": {"type": "string"}}}}
 
 
-def _bodies(signature: str, inputs: Mapping[str, Any], rows: int) -> list[Schema]:
+def _bodies(signature: str, version: Version, rows: int) -> list[Schema]:
     """A request of a signature, row by row and as columns; where it has one input, that may go without its name."""
-    row = _object({name: _tensor(spec, 1) for name, spec in inputs.items()})
-    columns = _object({name: _rows(_tensor(spec, 1), rows) for name, spec in inputs.items()})
+    inputs = {name: _tensor(spec, 1, version.length) for name, spec in version.inputs(signature).items()}
+    row = _object(inputs)
+    columns = _object({name: _rows(one, rows) for name, one in inputs.items()})
     if len(inputs) == 1:
-        (spec,) = inputs.values()
-        row = {"anyOf": [_tensor(spec, 1), row]}
-        columns = {"anyOf": [_rows(_tensor(spec, 1), rows), columns]}
+        (one,) = inputs.values()
+        row, columns = {"anyOf": [one, row]}, {"anyOf": [_rows(one, rows), columns]}
     called: Schema = {"signature_name": {"const": signature}}
     needed = [] if signature == "serving_default" else ["signature_name"]
     return [
@@ -96,7 +96,7 @@ def _bodies(signature: str, inputs: Mapping[str, Any], rows: int) -> list[Schema
 
 
 def _answers(outputs: Mapping[str, Any]) -> list[Schema]:
-    row = _object({name: _tensor(spec, 1, answer=True) for name, spec in outputs.items()})
+    row = _object({name: _tensor(spec, 1) for name, spec in outputs.items()})
     columns = _object({name: {"type": "array", "items": row["properties"][name]} for name in outputs})
     if len(outputs) == 1:
         (row,), (columns,) = row["properties"].values(), columns["properties"].values()
@@ -111,12 +111,13 @@ def _rows(schema: Schema, most: int) -> Schema:
     return {"type": "array", "items": schema, "minItems": 1, "maxItems": most}
 
 
-def _tensor(spec: Any, axis: int, answer: bool = False) -> Schema:
-    """JSON for a tensor from an axis on."""
+def _tensor(spec: Any, axis: int, longest: int | None = None) -> Schema:
+    """JSON for a tensor from an axis on; `longest`: values of an axis that `spec` leaves open, None of an answer."""
     if axis < (spec.shape.rank or 0):
         size = spec.shape[axis]
-        limits = {} if size is None else {"minItems": size, "maxItems": size}
-        return {"type": "array", "items": _tensor(spec, axis + 1, answer), **limits}
+        least, most = (1, longest) if size is None else (size, size)
+        limits = {} if most is None else {"minItems": least, "maxItems": most}
+        return {"type": "array", "items": _tensor(spec, axis + 1, longest), **limits}
     if spec.dtype.name != "string":
         return {"type": "integer" if spec.dtype.is_integer else "number"}
-    return {"type": "string"} if answer else {"anyOf": [{"type": "string"}, {"$ref": "#/components/schemas/Bytes"}]}
+    return {"type": "string"} if longest is None else {"anyOf": [{"type": "string"}, {"$ref": "#/components/schemas/Bytes"}]}

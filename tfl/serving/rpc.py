@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import grpc
@@ -13,7 +14,8 @@ from tensorflow_serving.apis import (
 )
 
 from tfl.lazy import tf
-from tfl.serving.app import Refused, Server
+from tfl.serving import shapes
+from tfl.serving.app import Limits, Refused, Server
 from tfl.serving.shelf import Version
 
 CODES = {
@@ -25,6 +27,18 @@ CODES = {
     503: grpc.StatusCode.UNAVAILABLE,
 }
 """What says over gRPC what a status says over HTTP."""
+VALUES = {
+    "string": "string_val",
+    "float16": "half_val",
+    "bfloat16": "half_val",
+    "float32": "float_val",
+    "float64": "double_val",
+    "int64": "int64_val",
+    "uint32": "uint32_val",
+    "uint64": "uint64_val",
+    "bool": "bool_val",
+}
+"""The field of a tensor's proto that holds values of a dtype one by one; of all others `int_val`."""
 
 
 class Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
@@ -40,7 +54,7 @@ class Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
             signature = request.model_spec.signature_name or "serving_default"
             if signature not in version.signatures:
                 raise Refused(400, f'Serving signature name: "{signature}" not found in signature def')
-            inputs = _inputs(request.inputs, version.inputs(signature))
+            inputs = _inputs(request.inputs, version.inputs(signature), self._server.limits, version.length)
             outputs = await self._server.outputs(version, signature, inputs)
             wanted = list(request.output_filter) or list(outputs)
             if unknown := set(wanted) - outputs.keys():
@@ -71,6 +85,12 @@ class Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
     def _version(self, spec: Any, context: Any) -> Version:
         headers = dict(context.invocation_metadata() or ())
         self._server.allow(str(headers.get("authorization", "")))
+        if spec.HasField("version_label"):
+            raise Refused(
+                404,
+                f"Servable not found for request: Label({spec.name}, {spec.version_label}); labels of versions are not served, "
+                "leave it out for the newest or give version",
+            )
         return self._server.find(spec.name, spec.version.value if spec.HasField("version") else None)
 
 
@@ -84,22 +104,54 @@ async def start(server: Server, address: str) -> tuple[Any, int]:
     return own, port
 
 
-def _inputs(given: Any, specs: dict[str, Any]) -> dict[str, np.ndarray]:
-    """The tensors of a request. Raises `Refused` where they are not those of the signature."""
+def _inputs(given: Any, specs: dict[str, Any], limits: Limits, length: int) -> dict[str, np.ndarray]:
+    """The tensors of a request. Raises `Refused` where they are not those of the signature.
+
+    A few bytes can declare a tensor of gigabytes, so nothing is made of one before it is known to be small enough.
+    """
     if given.keys() != specs.keys():
         raise Refused(400, f"the inputs are {', '.join(specs)}, and {', '.join(given) or 'none'} came")
-    found = {}
     for name, spec in specs.items():
-        try:
-            values = tf.make_ndarray(given[name])
-        except (TypeError, ValueError) as error:
-            raise Refused(400, f"{name}: {error}") from error
-        if tf.as_dtype(values.dtype if values.dtype != object else tf.string) != spec.dtype:
-            raise Refused(400, f"{name}: {spec.dtype.name} is expected")
-        if not spec.shape.is_compatible_with(values.shape):
-            raise Refused(400, f"{name}: the shape {list(values.shape)} does not fit {spec.shape}")
-        found[name] = values
-    sizes = {len(values) for values in found.values()}
-    if len(sizes) != 1 or not all(sizes):
-        raise Refused(400, f"inputs need one number of rows, at least 1; {sorted(sizes)} came")
-    return found
+        if given[name].dtype != spec.dtype.as_datatype_enum:
+            raise Refused(400, f"{name}: {spec.dtype.name} is expected, and {_dtype(given[name])} came")
+    declared = {name: [dim.size for dim in given[name].tensor_shape.dim] for name in specs}
+    try:
+        shapes.check(declared, specs, rows=limits.rows, length=length)
+    except shapes.Malformed as error:
+        raise Refused(400, str(error)) from error
+    except shapes.TooLarge as error:
+        raise Refused(413, str(error)) from error
+    for name, shape in declared.items():
+        _check_values(name, given[name], math.prod(shape), limits.body)
+    try:
+        return {name: tf.make_ndarray(given[name]) for name in specs}
+    except (TypeError, ValueError, OverflowError) as error:
+        raise Refused(400, str(error)) from error
+
+
+def _dtype(tensor: Any) -> str:
+    try:
+        return str(tf.as_dtype(tensor.dtype).name)
+    except TypeError:
+        return f"type {tensor.dtype}"
+
+
+def _check_values(name: str, tensor: Any, declared: int, body: int) -> None:
+    """Raises `Refused` where a tensor does not hold the number of values that its shape declares, or one for all of them.
+
+    `body`: bytes that one value may become where it stands for all.
+    """
+    dtype = tf.as_dtype(tensor.dtype)
+    if tensor.tensor_content and dtype != tf.string:
+        present, left = divmod(len(tensor.tensor_content), dtype.size)
+        if present == declared and not left:
+            return
+        raise Refused(400, f"{name}: the shape declares {declared * dtype.size} bytes, and {len(tensor.tensor_content)} came")
+    values = getattr(tensor, VALUES.get(dtype.name, "int_val"))
+    if len(values) == declared:
+        return
+    if len(values) != 1:
+        raise Refused(400, f"{name}: the shape declares {declared} values, and {len(values)} came; send all, or one for all")
+    size = declared * (len(values[0]) if dtype == tf.string else dtype.size)
+    if size > body:
+        raise Refused(413, f"{name}: one value for all becomes {size:,} bytes; at most {body:,}")

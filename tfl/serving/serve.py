@@ -40,6 +40,7 @@ def serve(
     from tfl.serving.app import Limits, Server
     from tfl.serving.shelf import Shelf
 
+    _check_token(token)
     listening = _listening("port", host, port)
     if grpc_port:  # gRPC takes the port itself, and says nothing that a user could read where it is taken
         _listening("grpc_port", host, grpc_port).close()
@@ -58,6 +59,16 @@ def serve(
     config = uvicorn.Config(own.app(lifespan), log_level="warning", timeout_graceful_shutdown=30)
     Graceful(config).run(sockets=[listening])
     shelf.close()
+
+
+def _check_token(token: str | None) -> None:
+    """Raises `UserError` for a token that clients cannot send: visible ASCII alone arrives in a header as it was sent."""
+    for place, letter in enumerate(token or "", 1):
+        if not "!" <= letter <= "~":
+            raise UserError(
+                f"TFL_SERVE_TOKEN: its character {place} of {len(token or '')} cannot be sent in a header; take visible ASCII "
+                "without spaces, such as `openssl rand -hex 32` gives"
+            )
 
 
 def _listening(option: str, host: str, port: int) -> socket.socket:

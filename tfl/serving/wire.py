@@ -7,20 +7,31 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
+from tfl.serving import shapes
+from tfl.serving.shapes import Malformed
 
-class Malformed(ValueError):
-    """A request that cannot be understood; the message says why."""
+CALLED = {
+    str: "a string",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number with a point",
+    list: "a list",
+    dict: "an object",
+    type(None): "null",
+}
+"""What those who write JSON call what Python reads."""
 
 
-def tensors(body: Any, specs: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], bool]:
+def tensors(body: Any, specs: Mapping[str, Any], *, rows: int, length: int) -> tuple[dict[str, np.ndarray], bool]:
     """The inputs of a request, [n, …] each, and whether they came row by row (`instances`) and not as columns (`inputs`).
 
-    `specs`: tensor specs by name. Raises `Malformed`.
+    `specs`: tensor specs by name; `rows`, `length`: as in `shapes.check`. Raises `Malformed` and `shapes.TooLarge`.
     """
     if not isinstance(body, dict):
         raise Malformed("the body has to be a JSON object")
@@ -30,12 +41,17 @@ def tensors(body: Any, specs: Mapping[str, Any]) -> tuple[dict[str, np.ndarray],
         )
     by_row = "instances" in body
     columns = _columns(body["instances"], specs) if by_row else _named(body["inputs"], specs)
-    found = {name: _array(name, columns[name], spec) for name, spec in specs.items()}
-    sizes = {name: len(values) for name, values in found.items()}
-    if len(set(sizes.values())) > 1:
-        raise Malformed(f"inputs have different numbers of rows: {sizes}")
-    if not all(sizes.values()):
-        raise Malformed("there are no rows")
+    for name in specs:
+        if not isinstance(columns[name], list):
+            raise Malformed(f"{name}: a list is expected, a value a row")
+    claimed = {name: _shape(columns[name], spec) for name, spec in specs.items()}
+    shapes.check(claimed, specs, rows=rows, length=length)
+    found = {
+        name: np.array([_bytes(name, value) for value in columns[name]], object)
+        if spec.dtype.name == "string"
+        else _numbers(name, columns[name], claimed[name], spec.dtype)
+        for name, spec in specs.items()
+    }
     return found, by_row
 
 
@@ -74,25 +90,38 @@ def _named(given: Any, specs: Mapping[str, Any]) -> dict[str, Any]:
     return {next(iter(specs)): given}
 
 
-def _array(name: str, values: Any, spec: Any) -> np.ndarray:
-    if not isinstance(values, list):
-        raise Malformed(f"{name}: a list is expected, a value a row")
+def _shape(values: list[Any], spec: Any) -> list[int]:
+    """The shape that the first of the values in each list has; an axis more than `spec` has shows that it is too many."""
     if spec.dtype.name == "string":
-        array = np.array([_bytes(name, value) for value in values], object)
-    else:
-        try:
-            raw = np.array(values)
-        except ValueError as error:
-            raise Malformed(f"{name}: the rows have different shapes") from error
-        if raw.dtype.kind not in "iuf" or (raw.dtype.kind == "f" and not spec.dtype.is_floating):
-            raise Malformed(f"{name}: {spec.dtype.name} is expected")
+        return [len(values)]
+    found: list[int] = []
+    inner: Any = values
+    while isinstance(inner, list) and len(found) <= spec.shape.rank:
+        found.append(len(inner))
+        inner = inner[0] if inner else None
+    return found
+
+
+def _numbers(name: str, values: list[Any], shape: Sequence[int], dtype: Any) -> np.ndarray:
+    """An array of nested lists that claim `shape`.
+
+    NumPy is given numbers alone: a string among them would make every one a string as long as that.
+    """
+    for size in shape[1:]:
+        if not all(type(one) is list and len(one) == size for one in values):
+            raise Malformed(f"{name}: the rows have different shapes; each has to be {list(shape[1:])}")
+        values = list(chain.from_iterable(values))
+    fits = {bool} if dtype.is_bool else {int} if dtype.is_integer else {int, float}
+    if other := set(map(type, values)) - fits:
+        told = " and ".join(sorted(CALLED[kind] for kind in other))
+        raise Malformed(f"{name}: {dtype.name} is expected, and {told} came")
+    if dtype.is_integer and not dtype.min <= min(values) <= max(values) <= dtype.max:
+        raise Malformed(f"{name}: a number is too large for {dtype.name}; from {dtype.min} to {dtype.max}")
+    try:
         with np.errstate(over="ignore"):
-            array = raw.astype(spec.dtype.as_numpy_dtype)
-        if raw.dtype.kind in "iu" and not spec.dtype.is_floating and np.any(array != raw):
-            raise Malformed(f"{name}: a number is too large for {spec.dtype.name}")
-    if not spec.shape.is_compatible_with(array.shape):
-        raise Malformed(f"{name}: the shape {list(array.shape)} does not fit {spec.shape}")
-    return array
+            return np.array(values, dtype.as_numpy_dtype).reshape(shape)
+    except OverflowError as error:
+        raise Malformed(f"{name}: a number is too large for {dtype.name}") from error
 
 
 def _bytes(name: str, value: Any) -> bytes:
