@@ -119,7 +119,7 @@ def _set(node: Any, path: list[str], value: Any, key: str) -> None:
     head, *rest = path
     place: Any = head
     if isinstance(node, list):
-        if not head.isdigit() or int(head) >= len(node):
+        if not head.isdecimal() or int(head) >= len(node):
             raise UserError(f"{key}: {head!r} is not the number of an element; there are {len(node)}, counted from 0")
         place = int(head)
     elif not isinstance(node, dict):

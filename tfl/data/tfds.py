@@ -153,7 +153,7 @@ def prepared_folder(path: Path) -> Path | None:
 
 
 def _version(path: Path) -> tuple[int, ...]:
-    return tuple(int(part) if part.isdigit() else -1 for part in path.name.split("."))
+    return tuple(int(part) if part.isdecimal() else -1 for part in path.name.split("."))
 
 
 def _split_specs(builder: Any, config: Config) -> dict[str, str]:

@@ -165,4 +165,4 @@ def _may_change(key: str, done: int | None) -> bool:
     if any(key == free or key.startswith(f"{free}.") for free in FREE):
         return True
     head, *rest = key.split(".")
-    return head == "phases" and done is not None and bool(rest) and rest[0].isdigit() and int(rest[0]) > done
+    return head == "phases" and done is not None and bool(rest) and rest[0].isdecimal() and int(rest[0]) > done

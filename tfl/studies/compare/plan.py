@@ -142,7 +142,7 @@ def _labels(given: str | Sequence[Labels]) -> tuple[Labels, ...]:
 def _count(option: str, word: str) -> Labels:
     if word == ALL:
         return ALL
-    if not word.isdigit() or int(word) < 1:
+    if not word.isdecimal() or int(word) < 1:
         raise UserError(f"{option}: {word!r} is not valid; labels a class, whole numbers from 1 on, or all: 5,10,20,all")
     return int(word)
 
