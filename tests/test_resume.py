@@ -20,6 +20,7 @@ from tfl import Last, Lora, Phase, checkpoint
 from tfl.checkpoint import Checkpoints
 from tfl.cli import main
 from tfl.config import UserError
+from tfl.features.extract import Extractor
 
 HEAD = Phase(epochs=2, learning_rate=3e-3, early_stopping=2)
 TOP = Phase(trainable=Last(last=2), epochs=2, learning_rate=1e-3, ema=0.9, layer_decay=0.5, batch_norm="train")
@@ -316,3 +317,45 @@ def test_ctrl_c_within_a_fold_leaves_a_checkpoint_and_the_same_command_goes_on(
     assert first.steps + second.steps == whole.steps, "what was trained is not trained again"
     same(expected, found)
     assert found.report.folds == expected.report.folds
+
+
+def test_ctrl_c_while_features_are_computed_begins_no_further_phase(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the second phase, whose frozen part is a larger one."""
+    extract, calls = Extractor.extract, []
+
+    def interrupted(self: Extractor, request: Any) -> Any:
+        calls.append(request)
+        if len(calls) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return extract(self, request)
+
+    monkeypatch.setattr(Extractor, "extract", interrupted)
+    phases = [dataclasses.replace(TOP, ema=None), HEAD]
+    found = tfl.finetune(
+        str(photos), out=tmp_path / "run", **{**IMAGES, "phases": phases, "features": {"directory": str(tmp_path)}}
+    )
+    assert [report.stopped for report in found.report.phases] == ["completed"]
+    assert found.report.interrupted
+    assert found.metrics
+
+
+@pytest.mark.usefixtures("all_stored")
+def test_the_tokens_of_a_batch_are_bounded_whether_features_are_stored_or_not(
+    calls: Path, tiny_bert: Path, tmp_path: Path
+) -> None:
+    """So that a run which goes on where the disk has filled since goes on in the same batches."""
+    rows: dict[str, list[int]] = {}
+
+    class Count(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            counted.append(batch)
+
+    for name, features in (("stored", {"directory": str(tmp_path / "cache")}), ("computed", None)):
+        counted = rows[name] = []
+        data = {"label": "tone", "batch_size": 16, "max_tokens": 64}
+        one: dict[str, Any] = {"backbone": str(tiny_bert), "data": data, "phases": [Phase(epochs=2)], "features": features}
+        made = tfl.finetune(str(calls), out=tmp_path / name, callbacks=[Count()], **one)
+        assert (made.report.phases[0].features["stored"] is None) == (features is None)
+    assert len(rows["stored"]) == len(rows["computed"]) > 6

@@ -88,7 +88,7 @@ def _train(arguments: argparse.Namespace) -> int:
         print(f"page: {page}")
     if export is not None and distribute.workers(distribute.strategy(config.distribute)).is_chief:
         print(f"export: {run.export(export)}")
-    return 130 if any(phase.stopped == "interrupted" for phase in run.report.phases) else 0
+    return 130 if run.report.interrupted else 0
 
 
 def _launch(arguments: argparse.Namespace) -> int:

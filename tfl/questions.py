@@ -48,7 +48,7 @@ def sweep(arguments: argparse.Namespace) -> int:
     run = sweep.run_best(done, config_of)
     console().print(summary(run.report))
     print(f"run: {run.directory}")
-    return 130 if any(phase.stopped == "interrupted" for phase in run.report.phases) else 0
+    return 130 if run.report.interrupted else 0
 
 
 def compare(arguments: argparse.Namespace) -> int:

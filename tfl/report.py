@@ -96,6 +96,12 @@ class Report:
     schema: int = SCHEMA
     """Version of this format."""
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether training was ended by Ctrl-C: within a phase, or before one could begin."""
+        ended = any(phase.stopped == "interrupted" for phase in self.phases)
+        return ended or len(self.phases) < len(self.config.get("phases") or ())
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the report as JSON. A number that is not finite becomes null; the file is whole or not there."""
         write_text(Path(path), json.dumps(_finite(plain(self)), indent=1, ensure_ascii=False) + "\n")

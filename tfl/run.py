@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -68,7 +69,12 @@ class Run:
         from tfl import backbones
 
         backbones.register_layers()
-        return keras.models.load_model(self.directory / MODEL, compile=False)
+        try:
+            return keras.models.load_model(self.directory / MODEL, compile=False)
+        except (OSError, ValueError, zipfile.BadZipFile) as error:
+            if zipfile.is_zipfile(self.directory / MODEL):
+                raise
+            raise UserError(f"{self.directory / MODEL} is damaged or not there; copy the run again, or train again") from error
 
     @cached_property
     def preprocess(self) -> Any:

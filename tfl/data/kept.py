@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tfl.config import UserError
 from tfl.data.examples import Columns, Examples, digest, digests, strings
 from tfl.data.files import hash_files
 from tfl.data.steady import steady
@@ -44,8 +45,14 @@ def keep(examples: Examples, file: Path) -> None:
 
 def read(file: Path) -> Iterator[dict[str, Any]]:
     """The kept examples: dicts of `id` str, `label` [·] float32, and the bytes of what else there is."""
-    for record in steady(tf.data.TFRecordDataset(str(file))).as_numpy_iterator():
-        yield _row(record)
+    records = steady(tf.data.TFRecordDataset(str(file))).as_numpy_iterator()
+    while True:
+        try:
+            yield _row(next(records))
+        except StopIteration:
+            return
+        except (tf.errors.DataLossError, tf.errors.NotFoundError) as error:
+            raise UserError(f"{file} is damaged or not there; copy the run again, or train again") from error
 
 
 def at(file: Path, places: Collection[int]) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tfl.config import UserError
 from tfl.data.splits import Splits
 
 
@@ -22,4 +23,9 @@ def keep(splits: Splits, file: Path) -> None:
 
 def count(file: Path, digests: np.ndarray) -> int:
     """How many of `digests` are of examples that were kept in `file`; 0 where it is not there."""
-    return int(np.isin(short(digests), np.load(file)).sum()) if file.is_file() else 0
+    if not file.is_file():
+        return 0
+    try:
+        return int(np.isin(short(digests), np.load(file)).sum())
+    except (ValueError, EOFError) as error:
+        raise UserError(f"{file} is damaged; without it, an evaluation does not say which examples were trained on") from error

@@ -49,6 +49,9 @@ class StoredBatches(Batches):
 
     examples: Columns
     """Ids and labels alone."""
+    lengths: np.ndarray | None = None
+    """Tokens of each example, [N], where texts of like length share a batch."""
+    max_tokens: int | None = None
 
     def __len__(self) -> int:
         """Batches an epoch."""
@@ -110,7 +113,11 @@ class StoredBatches(Batches):
 
     def _positions(self, epoch: int) -> list[np.ndarray]:
         """The places of the examples of each batch."""
-        return in_batches(len(self.examples), self.batch_size, seed=self._order(epoch), replicas=self.least)
+        common: dict[str, Any] = {"seed": self._order(epoch), "replicas": self.least}
+        if self.lengths is None:
+            return in_batches(len(self.examples), self.batch_size, **common)
+        lengths = np.full_like(self.lengths, self.lengths.max(initial=0)) if self.static else self.lengths
+        return batches_by_length(lengths, self.batch_size, max_tokens=self.max_tokens, **common)
 
     def _order(self, epoch: int) -> int | None:
         return stream_seed(self.seed, epoch) if self.training else None
@@ -126,13 +133,10 @@ class FeatureBatches(StoredBatches):
 
     readers: tuple[Reader, ...]
     """Of each view."""
-    lengths: np.ndarray | None = None
-    """Tokens of each example, [N], where the stored tensors have an axis of tokens."""
-    max_tokens: int | None = None
 
     def padding(self) -> float | None:
         """The share of an epoch's tokens that are padding, 0 to 1; None where nothing has an axis of tokens."""
-        if self.lengths is None:
+        if self.lengths is None or self.readers[0].row_bytes is not None:
             return None
         batches = self._positions(0)
         tokens = sum(len(batch) * int(self.lengths[batch].max()) for batch in batches)
@@ -157,14 +161,6 @@ class FeatureBatches(StoredBatches):
         specification = [tf.TensorSpec([None], tf.int64)]
         return [tf.function(reader.tensors, specification, autograph=False) for reader in self.readers]
 
-    def _positions(self, epoch: int) -> list[np.ndarray]:
-        lengths = self.lengths
-        if lengths is None:
-            return super()._positions(epoch)
-        lengths = np.full_like(lengths, lengths.max(initial=0)) if self.static else lengths
-        common: dict[str, Any] = {"seed": self._order(epoch), "replicas": self.least}
-        return batches_by_length(lengths, self.batch_size, max_tokens=self.max_tokens, **common)
-
 
 class Reader:
     """Reads rows out of shards, by position in the split."""
@@ -181,6 +177,7 @@ class Reader:
         used = [view.shards[number] for number in np.unique(view.place.shard)]
         if len({part.form for part in used}) > 1:
             raise OSError(f"the shards in {view.entry.folder} do not agree; `tfl cache clear {view.entry.folder.name}`")
+        weakref.finalize(self, _open.cache_clear)  # room that is made in the store is free when nobody has its files open
         self._columns = {f"frozen_{place}": used[0].columns[f"frozen_{place}"] for place in range(len(used[0].columns))}
 
     def __len__(self) -> int:

@@ -219,11 +219,9 @@ class Job:
             cut, starts = hold(self.frontier.rest, readers)
             return cut, {name: HeldBatches(starts=starts[name], **self._common(name)) for name in self.rows}, facts
         streams: dict[str, Batches] = {}
-        for name, rows in self.rows.items():
+        for name in self.rows:
             streams[name] = FeatureBatches(
                 readers=readers[name],
-                lengths=rows.lengths if any(self.frontier.ragged) else None,
-                max_tokens=getattr(self.streams[name], "max_tokens", None),
                 **self._common(name),
             )
         return self.frontier.rest, streams, facts
@@ -251,8 +249,12 @@ class Job:
     def _common(self, name: str) -> dict[str, Any]:
         """What batches of a stream have, wherever its rows are."""
         batches = self.streams[name]
-        examples = batches.examples
+        examples, max_tokens = batches.examples, getattr(batches, "max_tokens", None)
+        # Pooled texts are all of one size; but the tokens of a batch are bounded whether its features are stored or not.
+        by_length = any(self.frontier.ragged) or max_tokens is not None
         return {
+            "lengths": self.rows[name].lengths if by_length else None,
+            "max_tokens": max_tokens,
             "examples": Columns(ids=examples.ids, inputs={}, labels=examples.labels, digests=examples.digests),
             "batch_size": batches.batch_size,
             "training": batches.training,

@@ -7,6 +7,7 @@ name and renamed when it is whole. What it holds is fixed by its rows, so that a
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,12 +95,16 @@ def read(path: Path) -> Shard:
     """
     try:
         with path.open("rb") as file:
-            size = int.from_bytes(file.read(8), "little")
+            size, whole = int.from_bytes(file.read(8), "little"), os.fstat(file.fileno()).st_size
+            if size > whole:
+                raise Damaged(f"{path}: not a shard of features: its header would be longer than the file")
             header = json.loads(file.read(size))
             about = json.loads(header.pop("__metadata__")["columns"])
 
             def load(name: str, dtype: Any) -> np.ndarray:
                 begin, end = header[name]["data_offsets"]
+                if not 0 <= begin <= end <= whole:
+                    raise Damaged(f"{path}: not a shard of features: {name} would lie outside of the file")
                 file.seek(8 + size + begin)
                 return np.frombuffer(file.read(end - begin), dtype)
 

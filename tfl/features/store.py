@@ -52,6 +52,15 @@ def _is_whole(path: Path) -> bool | None:
     return True
 
 
+def _about(folder: Path) -> dict[str, Any] | None:
+    """What is noted of the entry in `folder`; None where nothing is, or where a power cut has taken it."""
+    try:
+        found = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
 class Entry:
     """The rows of one key. While this object lives, nobody clears them away; the folder is made by the first filling."""
 
@@ -78,7 +87,7 @@ class Entry:
     def _open(self) -> None:
         while self._use is None or os.fstat(self._use.fileno()).st_nlink == 0:  # somebody cleared the folder just now
             self.folder.mkdir(parents=True, exist_ok=True)
-            if not (self.folder / ABOUT).exists():
+            if _about(self.folder) is None:
                 draft = self.folder / f".{ABOUT}.{os.getpid()}"
                 draft.write_text(json.dumps(self.about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
                 draft.replace(self.folder / ABOUT)
@@ -222,11 +231,13 @@ class Store:
     def infos(self) -> list[Info]:
         """All entries, the last used first."""
         found = []
-        for about in self.root.glob(f"*/{ABOUT}") if self.root.is_dir() else ():
-            with contextlib.suppress(OSError, ValueError):
-                sizes = [file.stat().st_size for file in about.parent.glob(f"*{SUFFIX}")]
-                read = json.loads(about.read_text(encoding="utf-8"))
-                found.append(Info(about.parent.name, read, len(sizes), sum(sizes), about.stat().st_mtime))
+        for used in self.root.glob(f"*/{USE}") if self.root.is_dir() else ():
+            with contextlib.suppress(OSError):  # it is being cleared
+                sizes = [file.stat().st_size for file in used.parent.glob(f"*{SUFFIX}")]
+                about, noted = _about(used.parent), used.parent / ABOUT
+                if sizes or about is not None:
+                    time = (noted if noted.exists() else used).stat().st_mtime
+                    found.append(Info(used.parent.name, about or {}, len(sizes), sum(sizes), time))
         return sorted(found, key=lambda info: -info.used)
 
     def room(self) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from tfl import checkpoint
 from tfl.checkpoint import Checkpoints, Recorder, State, assign
 from tfl.config import UserError, flat, plain, read
-from tfl.directory import CONFIG, begin, is_unfinished
+from tfl.directory import CONFIG, REPORT, begin, is_unfinished
 from tfl.distribute import Workers
 from tfl.models import statistics
 from tfl.report import PhaseReport, phase_report
@@ -43,9 +43,12 @@ class Course:
         checkpoints = Checkpoints(directory / "checkpoints", recording, say, writes=workers.is_chief)
         course = cls(checkpoints, fingerprint, records=config.checkpoints is not None)
         if workers.is_chief:
+            checkpoints.claim()
+            if (directory / REPORT).is_file() and not is_unfinished(directory):  # by a process that has ended just now
+                checkpoints.clear()
+                raise UserError(f"out: {directory} holds a run that another process has just finished; name a new directory")
             if not is_unfinished(directory):
                 begin(directory, config)
-            checkpoints.claim()
         workers.wait()
         if told := course.go_on(config, directory):
             say(told)

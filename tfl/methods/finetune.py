@@ -191,7 +191,8 @@ def train(
         for number, phase in enumerate(config.phases[: part.declared]):
             declare(session, config, model, backbone, number, phase)
         part.restore(model)
-        session.resume(part)
+        if not quiet:
+            session.resume(part)
     batches = session.batches(backbone, splits.validation)
     ahead = extract_ahead(session, config, backbone, model, splits, done=len(part.reports))
     for number, phase in list(enumerate(config.phases))[len(part.reports) :]:
@@ -199,6 +200,10 @@ def train(
         part.declared = number + 1
         stream = session.batches(backbone, splits.train, training=True, number=number)
         extracted = ahead.get(number) or session.extract(phase, backbone, model, stream, batches)
+        if part.reports:
+            session.end_if_asked(part, model)
+            if session.interrupt.wanted:  # while it was extracted: no further phase begins
+                break
         report = session.phase(number, phase, backbone, model, made, extracted, part, callbacks, quiet=quiet)
         part.reports.append(report)
         session.end_if_asked(part, model)

@@ -30,7 +30,10 @@ def claimed(folder: Path, mark: str, about: Mapping[str, Any], study: str) -> It
 
 def _claim(folder: Path, mark: Path, about: dict[str, Any], study: str) -> None:
     if mark.is_file():
-        before = json.loads(mark.read_text(encoding="utf-8"))
+        try:
+            before = dict(json.loads(mark.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise UserError(f"out: {mark} is damaged ({error}); name another folder, or remove this one") from error
         changed = changes({name: before.get(name) for name in about}, about)
         if changed:
             lines = "".join(f"  {line}\n" for line in changed.values())

@@ -64,12 +64,15 @@ def place(folder: Path, method: str, labels: Labels, seed: int) -> Path:
 
 
 def read(file: Path, fingerprint: str, phases: Sequence[Phase]) -> Trial | None:
-    """The trial in `file`; None where there is none. Raises `UserError` where it was made on other data or weights, or by
-    another recipe than `phases`, which are those of its method before they are brought to the budget.
+    """The trial in `file`; None where there is none that is whole. Raises `UserError` where it was made on other data or
+    weights, or by another recipe than `phases`, which are those of its method before they are brought to the budget.
     """
     if not file.is_file():
         return None
-    found = Trial(**json.loads(file.read_text(encoding="utf-8")))
+    try:
+        found = Trial(**json.loads(file.read_text(encoding="utf-8")))
+    except ValueError:  # a power cut has taken it: it is trained again
+        return None
     if found.fingerprint != fingerprint:
         raise UserError(f"out: {file} was trained on other data, or from other weights; restore them, or name another folder")
     if _recipe(found.phases) != _recipe(json.loads(json.dumps(plain(phases)))):

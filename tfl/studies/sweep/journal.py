@@ -55,6 +55,7 @@ class Journal:
         self.space, self.seed = space, seed
         self._direction = "maximize" if maximize else "minimize"
         self._distributions = spaces.distributions(space)
+        _cut_to_lines(path)
         backend = optuna().storages.journal.JournalFileBackend(str(path))
         storage = optuna().storages.JournalStorage(backend)
         self._study = optuna().create_study(storage=storage, study_name="sweep", direction=self._direction, load_if_exists=True)
@@ -104,3 +105,12 @@ class Journal:
             if values not in tried:
                 break
         return values
+
+
+def _cut_to_lines(path: Path) -> None:
+    """Takes off the journal what a process that was killed, or a full disk, has left of a last line: Optuna would write the
+    next one behind it, and nobody could read either.
+    """
+    if path.is_file():
+        with path.open("rb+") as file:
+            file.truncate(file.read().rfind(b"\n") + 1)
