@@ -212,13 +212,35 @@ def test_an_override_of_phases_that_are_not_there(photos: Path, tmp_path: Path, 
         ({"task": "regression"}, "task: {kind: regression}"),
         ({"data": "x.csv"}, "is a dict of fields"),
         ({"sead": 3}, "sead: unknown key; did you mean seed?"),
+        ({"data": {"label": "tone", "classes": "x"}}, "data.classes: unknown key here; it goes with source: tfrecord"),
+        ({"data": {"label": "text,tone"}}, "data.label='[text, tone]'"),
+        (
+            {"data": {"label": "tone"}, "backbone": {"name": "minilm", "image_size": 96}},
+            "backbone.image_size: it changes nothing",
+        ),
+        ({"data": {"label": "tone", "resize": "pad"}}, "data.resize: it changes nothing, since this backbone reads texts"),
     ],
     ids=lambda value: "".join(value) if isinstance(value, dict) else "",
 )
 def test_a_field_in_the_wrong_place(fields: dict[str, Any], words: str, calls: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
-        tfl.finetune(str(calls), backbone="minilm", out=tmp_path / "run", **fields)
+        tfl.finetune(str(calls), out=tmp_path / "run", **{"backbone": "minilm", **fields})
     assert words in str(error.value)
+
+
+def test_keys_of_the_other_modality_or_kind_are_errors(photos: Path, calls: Path, tiny_bert: Path, tmp_path: Path) -> None:
+    images: dict[str, Any] = {"name": "mobilenet_0.25", "weights": "none", "image_size": 32, "sequence_length": 5}
+    with pytest.raises(UserError, match=r"backbone.sequence_length: it changes nothing, since this backbone reads images"):
+        tfl.finetune(str(photos), backbone=images, out=tmp_path / "run", phases=[Phase(epochs=1)])
+    table = pd.read_csv(calls).assign(size=lambda rows: np.arange(len(rows)) / 7)
+    with pytest.raises(UserError, match=r"phases.1.label_smoothing: it changes nothing, since a regression has none"):
+        tfl.finetune(
+            table,
+            backbone=str(tiny_bert),
+            out=tmp_path / "run",
+            data={"label": "size"},
+            phases=[Phase(epochs=1), Phase(epochs=1, label_smoothing=0.1)],
+        )
 
 
 def test_a_place_to_write_is_tried_in_python_too(tmp_path: Path) -> None:

@@ -144,7 +144,10 @@ def test_a_table_of_pairs(pair_run: Any, pairs: pd.DataFrame, tmp_path: Path) ->
     again = files(pair_run, tmp_path / "other.csv", text_pair="reply")
     np.testing.assert_allclose(again["p_up"], result["p_up"], atol=1e-6)
     (tmp_path / "new.txt").write_text("one\n")
-    with pytest.raises(UserError, match="reads pairs of texts; give a table"):
+    with pytest.raises(
+        UserError,
+        match=r"^new.txt: this run reads pairs of texts; give a table with two columns, question and answer, or name others",
+    ):
         files(pair_run, tmp_path / "new.txt")
     assert pair_run.evaluate(str(tmp_path / "other.csv"), text_pair="reply")["examples"] == 60
 

@@ -95,6 +95,8 @@ def _unknown_keys(kind: Any, raw: Any, path: str) -> Iterable[str]:
             full = f"{path}.{key}" if path else str(key)
             if key in fields:
                 yield from _unknown_keys(fields[key], value, full)
+            elif tagged and (others := [option for option in options if key in typing.get_type_hints(option)]):
+                yield f"{full}: unknown key here; it goes with {' or '.join(tag for other in others for tag in _tags(other))}"
             else:
                 near = nearest(key, fields)
                 hint = f"did you mean {path}.{near}?" if path else f"did you mean {near}?"
@@ -113,6 +115,13 @@ def _dataclasses(kind: Any) -> list[Any]:
     if typing.get_origin(kind) in (typing.Union, types.UnionType, typing.Annotated):
         return [found for argument in typing.get_args(kind) for found in _dataclasses(argument)]
     return []
+
+
+def _tags(option: Any) -> Iterable[str]:
+    """The fields of `option` that can hold only one word, with that word: `source: table`."""
+    for name, hint in typing.get_type_hints(option).items():
+        if typing.get_origin(hint) is Literal and len(typing.get_args(hint)) == 1:
+            yield f"{name}: {typing.get_args(hint)[0]}"
 
 
 def _tag_matches(option: Any, raw: Mapping[str, Any]) -> bool:

@@ -57,6 +57,14 @@ def test_the_terminal_and_the_page_say_what_is_shown(tmp_path: Path, capsys: pyt
     assert main(["report", *folders, "--plots", str(tmp_path / "plots")]) == 2
 
 
+def test_a_comparison_among_runs_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folders = [str(folder) for folder in three(tmp_path)]
+    (tmp_path / "compared").mkdir()
+    (tmp_path / "compared" / "compare.json").write_text("{}")
+    assert main(["report", *folders, str(tmp_path / "compared")]) == 2
+    assert f"compared: a comparison; `tfl report {tmp_path}/compared` shows it, by itself" in capsys.readouterr().err
+
+
 def test_a_file_that_is_no_page_is_not_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folders = [str(folder) for folder in three(tmp_path)]
     (tmp_path / "mine.html").write_text('{"text": "mine"}')

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 
 import tfl
 from tests.assets import asset
+from tfl import Phase
 from tfl.cli import main
 from tfl.config import UserError
 from tfl.serving import bundle, certificate
@@ -236,3 +238,20 @@ def test_warm_up_requests_are_answered(image_export: Path, text_export: Path) ->
             given = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
             sizes.append(len(serve(**given)["probabilities"]))
         assert sizes == [1, 8]
+
+
+def test_what_predicts_something_else_is_no_next_version(text_run: Any, calls: Path, tiny_bert: Path, tmp_path: Path) -> None:
+    exports, network = tmp_path / "exports", {"name": str(tiny_bert), "pooling": "mean"}
+    text_run.export(exports)
+    (name,) = [path.name for path in exports.iterdir() if path.is_dir()]
+    table = pd.read_csv(calls)
+    table["size"] = np.arange(len(table)) / 7
+    table.to_csv(tmp_path / "sizes.csv", index=False)
+    other = tfl.finetune(
+        str(tmp_path / "sizes.csv"), backbone=network, phases=[Phase(epochs=1)], data={"label": "size"}, out=tmp_path / "other"
+    )
+    with pytest.raises(UserError, match=rf"of another model \(classification: .*than this run \(regression\).*{name!r} to"):
+        other.export(exports)
+    assert "the same classes" not in certificate.load(other.export(exports, name="sizes")).told()
+    assert text_run.export(exports).name == "2", "of the same classes"
+    assert other.export(exports, name=name).name == "3", "the user said so"

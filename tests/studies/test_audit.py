@@ -233,3 +233,18 @@ def test_a_mistake_is_found_before_tensorflow_is_imported(words: list[str], said
     code, heavy, message = run_alone(["audit", "nowhere", *words])
     hold(code, message, said)
     assert not heavy
+
+
+def test_a_section_asked_alone_leaves_what_the_others_found(text_run: Any, tmp_path: Path) -> None:
+    run = tfl.load(shutil.copytree(text_run.directory, tmp_path / "run"))
+    audits.audit(run, Options(slices=("region",)))
+    before = answers(run)
+    audits.audit(run, Options(sections=("calibration",)))
+    after = answers(run)
+    assert after["sections"] == before["sections"]
+    assert after["findings"] == before["findings"]
+    assert after["options"]["slices"] == ["region"]
+    assert list(after["skipped"]) == list(before["skipped"])
+    (run.directory / "audit.json").write_text("{")
+    audits.audit(run, Options(sections=("slices",)))
+    assert list(answers(run)["sections"]) == ["slices"]

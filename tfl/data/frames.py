@@ -91,6 +91,9 @@ def _require(part: Part, name: str | None) -> None:
     if name is None or name in names:
         return
     hint = did_you_mean(name, names)
+    parts = [part.strip() for part in name.split(",")]
+    if len(parts) > 1 and set(parts) <= set(names):
+        hint = f"; several columns of 0 and 1 are given as a list: data.label='[{', '.join(parts)}]'"
     mark = next((mark for mark in SEPARATORS if len(names) == 1 and mark in names[0]), None)
     if mark is not None:
         hint = f"; columns seem to be separated by {mark!r}: read it with pandas.read_csv(…, sep={mark!r})"

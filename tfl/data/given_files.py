@@ -88,7 +88,7 @@ class GivenFiles:
                 self._sources.append(_table(path, origin, modality, pairs, columns))
                 self._shown = ["image"] if modality == "image" else []
             elif modality == "text":
-                self._sources.append(_lines(path, origin, pairs))
+                self._sources.append(_lines(path, origin, pairs, columns))
             elif path.suffix.lower() == ".txt":
                 raise UserError(
                     f"{file}: this run reads images, not texts; give images, folders of them, or a table with a column of paths"
@@ -162,7 +162,7 @@ def _of_images(paths: list[str]) -> Source:
     )
 
 
-def _lines(file: Path, origin: str, pairs: bool) -> Source:
+def _lines(file: Path, origin: str, pairs: bool, columns: Mapping[str, str | None]) -> Source:
     """The lines of a .txt file as texts; empty ones between others are errors, those at the end are not there."""
     valid = "a table (.csv, .tsv, .jsonl, .parquet) or a .txt file, a text a line"
     if not file.exists():
@@ -170,7 +170,11 @@ def _lines(file: Path, origin: str, pairs: bool) -> Source:
     if file.suffix.lower() != ".txt" or not file.is_file():
         raise UserError(f"{file}: this run reads texts; give {valid}")
     if pairs:
-        raise UserError(f"{file}: this run reads pairs of texts; give a table with two columns, text and text_pair")
+        names = [columns.get(name) or name for name in ("text", "text_pair")]
+        raise UserError(
+            f"{origin}: this run reads pairs of texts; give a table with two columns, {' and '.join(names)}, or name others "
+            "(text and text_pair, --text and --text-pair)"
+        )
 
     def rows() -> Iterator[Row]:
         number = empty = 0

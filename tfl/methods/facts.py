@@ -166,7 +166,9 @@ def report_of_run(
     seconds: dict[str, float],
     strategy: Any,
 ) -> Report:
-    """The record of a whole run, whose `results` are `{task: {split: metrics}}`."""
+    """The record of a whole run, whose `results` are `{task: {split: metrics}}`; `seconds`: of each stage in this process."""
+    # Phases also count what other processes spent on them before they were broken off.
+    seconds = {**seconds, "training": max(seconds.get("training", 0.0), sum(phase.seconds for phase in phases))}
     return Report(
         method=config.method,
         config=plain(config),

@@ -84,6 +84,7 @@ def resolve(config: Config, modality: str, blocks: int, examples: int) -> Config
     steps = math.ceil(examples / config.data.batch_size)
     phases = config.phases or default_phases(config.backbone.weights == "none", modality, blocks, steps)
     augment = config.augment
+    _check_modality(config, modality)
     if modality == "text":
         if isinstance(augment, Augment):
             raise UserError("augment: it changes images, but this backbone reads texts; leave it out")
@@ -92,6 +93,16 @@ def resolve(config: Config, modality: str, blocks: int, examples: int) -> Config
         augment = Augment(crop=0.8, color=0.0)
     features = _views(config.features, augment, chosen=isinstance(config.augment, Augment))
     return dataclasses.replace(config, phases=phases, augment=augment, features=features)
+
+
+def _check_modality(config: Config, modality: str) -> None:
+    """Raises `UserError` for a key that changes nothing of what the backbone reads."""
+    images = {"backbone.image_size": config.backbone.image_size is not None, "data.resize": config.data.resize != "crop"}
+    texts = {"backbone.sequence_length": config.backbone.sequence_length is not None}
+    for key, given in (images if modality == "text" else texts).items():
+        if given:
+            reads = "texts" if modality == "text" else "images"
+            raise UserError(f"{key}: it changes nothing, since this backbone reads {reads}; leave it out")
 
 
 def _views(features: Features | None, augment: Augment | None, chosen: bool) -> Features | None:
@@ -154,6 +165,9 @@ def run(config: Config, out: str | Path | None = None, *, source: Any = None, ca
 def assemble(session: Session, config: Config, backbone: Any, splits: Splits) -> tuple[Any, dict[str, Task]]:
     """The model of `backbone` with a new head for the data's task, and its tasks by name."""
     task = tasks.make(config.task, splits.kind, splits.class_names, known(splits.train.labels))
+    smoothed = [number for number, phase in enumerate(config.phases) if phase.label_smoothing]
+    if splits.kind == "regression" and smoothed:
+        raise UserError(f"phases.{smoothed[0]}.label_smoothing: it changes nothing, since a regression has none; leave it out")
     name = data.label_name(config.data)
     with session.strategy.scope():
         model = models.build(backbone, {name: task})

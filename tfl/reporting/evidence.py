@@ -24,6 +24,8 @@ class Evidence:
     """A finished run as its files tell it; they are read when they are asked for. The model itself is not."""
 
     def __init__(self, directory: Path) -> None:
+        if not (directory / REPORT).is_file() and (directory / COMPARISON).is_file():
+            raise UserError(f"{directory}: a comparison; `tfl report {directory}` shows it, by itself")
         if not (directory / REPORT).is_file():
             raise UserError(f"{directory}: not the directory of a finished run or comparison (no {REPORT}, no {COMPARISON})")
         self.directory, self.report = directory, Report.load(directory / REPORT)

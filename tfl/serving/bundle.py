@@ -7,14 +7,17 @@ EXPORT/<model>/<version>/   saved_model.pb, variables/, assets/, certificate.jso
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfl.config import UserError
+from tfl.data.splits import shortened
 from tfl.export import export
 from tfl.models import tempered
 from tfl.serving import card, certificate, warmup
@@ -40,10 +43,13 @@ def write(
     whole, once it is certified, so that a server that watches the folder never loads anything else. `temperature`: by which
     logits are divided.
 
-    Raises `UserError` where `folder` holds something else, and where the SavedModel does not predict what was evaluated.
+    Raises `UserError` where `folder` holds something else, where no `name` is given and the versions of the usual one predict
+    something else, and where the SavedModel does not predict what was evaluated.
     """
     check(folder, name)
-    name = name or name_of(run)
+    if name is None:
+        name = name_of(run)
+        _check_alike(run, folder / name)
     base = folder / name
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=DRAFT, dir=folder) as place:
@@ -87,6 +93,28 @@ def check(folder: Path, name: str | None = None) -> None:
     foreign = folder.is_dir() and any(not path.name.startswith(DRAFT) for path in folder.iterdir())
     if foreign and not (folder / MODELS).is_file():
         raise UserError(f"{folder} is not empty, and not an export; name another folder")
+
+
+def _check_alike(run: Run, base: Path) -> None:
+    """Raises `UserError` where the newest version of a model predicts something else than `run` does: a server would take up
+    the one for the other.
+    """
+    (task,) = run.facts.tasks.values()
+    newest = next(reversed(versions(base.parent).get(base.name, ())), None) if base.is_dir() else None
+    try:
+        about = json.loads((newest / certificate.EVIDENCE / certificate.TASK).read_text(encoding="utf-8")) if newest else None
+    except (OSError, ValueError):
+        return
+    if about is not None and (about["kind"], about["class_names"]) != (task.kind, list(task.class_names)):
+        raise UserError(
+            f"{newest} is of another model ({_in_words(about['kind'], about['class_names'])}) than this run "
+            f"({_in_words(task.kind, task.class_names)}); give this one a name of its own (name, --name), or {base.name!r} to "
+            "make it the next version all the same"
+        )
+
+
+def _in_words(kind: str, class_names: Sequence[str]) -> str:
+    return f"{kind}: {shortened(class_names)}" if class_names else kind
 
 
 def check_name(name: str | None) -> None:

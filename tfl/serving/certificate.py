@@ -87,8 +87,9 @@ class Certificate:
             ).format(self.compared, self.agreement, **self.cost)
         if self.passed:
             scaled = "" if self.temperature is None else f", probabilities at the temperature {self.temperature:.3f}"
+            classes = "" if "r2" in self.metrics else "the same classes for all, "
             return (
-                f"certificate: {self.compared} test examples, the same classes for all, largest difference "
+                f"certificate: {self.compared} test examples, {classes}largest difference "
                 f"{self.largest_difference:.1e} (at most {self.tolerance:.0e}){scaled}"
             )
         lines = [f"the export does not predict what was evaluated: {'; '.join(self.reasons)}"]

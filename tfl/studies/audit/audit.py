@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tfl.config import UserError, did_you_mean, plain
@@ -68,7 +69,8 @@ class Audit:
 
 
 def audit(run: Run, options: Options | None = None) -> Audit:
-    """Asks `run` what `options` say (all of it by default), and writes the answers to audit.json in its directory.
+    """Asks `run` what `options` say (all of it by default), and writes the answers to audit.json in its directory, where those
+    to other sections stay that were asked before.
 
     Raises `UserError` for a section or column that is not there, and for a run to compare with that does not fit.
     """
@@ -107,7 +109,7 @@ def _scratch(options: Options) -> Subject | None:
 
 
 def _save(run: Run, done: Audit, options: Options) -> None:
-    """Writes audit.json, whole or not at all."""
+    """Writes audit.json, whole or not at all; what it says of sections that were not asked now stays."""
     found: dict[str, Any] = {
         "schema": SCHEMA,
         "findings": [{"section": name, **plain(one)} for name, one in done.findings],
@@ -121,4 +123,22 @@ def _save(run: Run, done: Audit, options: Options) -> None:
             "limit": options.limit,
         },
     }
+    before, asked = _before(run.directory / RESULT), set(done.sections) | set(done.skipped)
+    for part in ("sections", "skipped", "seconds"):
+        found[part] |= {name: one for name, one in before.get(part, {}).items() if name not in asked}
+    found["findings"] += [one for one in before.get("findings", ()) if one["section"] not in asked]
+    found["findings"].sort(key=lambda one: (one["level"] != "serious", -one["size"]))
+    kept = {"slices": "slices", "scratch": "slices", "ood": "confidence"}
+    found["options"] |= {
+        name: before["options"].get(name) for name, section in kept.items() if "options" in before and section not in asked
+    }
     write_text(run.directory / RESULT, json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _before(file: Path) -> dict[str, Any]:
+    """What an earlier audit of the run found; nothing where there was none, or its file is damaged."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) and found.get("schema") == SCHEMA else {}

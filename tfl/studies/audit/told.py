@@ -25,7 +25,8 @@ def headline(done: Audit) -> str:
     """How many findings there are, in words."""
     levels = [one.level for _, one in done.findings]
     if not levels:
-        return f"audit: nothing found in {len(done.sections)} sections"
+        count = len(done.sections)
+        return f"audit: nothing found in {count} section{'s' if count != 1 else ''}"
     counts = [f"{count} {level}" for level in STYLES if (count := levels.count(level))]  # type: ignore[arg-type]
     return f"audit: {' and '.join(counts)} {'findings' if len(levels) > 1 else 'finding'}, the worst first"
 
