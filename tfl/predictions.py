@@ -6,6 +6,7 @@ another command on the same file begins anew.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -69,7 +70,9 @@ def write(
         reasons = _first_reasons(parts[0], failed) if failed == len(examples) else ""
         if not reasons:
             _assemble(parts, file, bool(failed))
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):  # some file systems keep what is open until it is closed
+        folder.rmdir()
     if reasons:
         raise UserError(reasons)
     return failed

@@ -45,6 +45,17 @@ def test_copies_stay_on_one_side_beside_rare_classes(seed: int, many: int, few: 
     assert splits.sizes["test"] >= 0.12 * len(labels)
 
 
+def test_few_different_examples_of_each_class_leave_every_class_in_the_test_split() -> None:
+    labels = np.repeat([0, 1], 8)
+    texts = [f"text {place // 2}" for place in range(16)]
+    splits = split(records(columns(labels, texts=texts), ("a", "b")), config())
+    assert min(splits.class_counts["test"].values()) == min(splits.class_counts["validation"].values()) == 1
+    texts = [f"text {place // 4}" for place in range(160)]
+    labels = np.repeat(np.arange(10), 16)
+    splits = split(records(columns(labels, texts=texts), tuple("abcdefghij")), config(test=0.07))
+    assert sum(count > 0 for count in splits.class_counts["test"].values()) >= 5
+
+
 # --- folders ----------------------------------------------------------------------------------------------------------
 
 
@@ -88,6 +99,7 @@ def test_a_link_that_goes_back_is_not_followed_and_others_are(tmp_path: Path) ->
     for name, target in (("up", root), ("here", root / "ant"), ("across", root / "bee"), ("more", elsewhere)):
         os.symlink(target, root / "ant" / name)
     os.symlink(root / "ant", root / "bee" / "back")
+    os.symlink("loop", root / "bee" / "loop")  # to itself
     splits = folder(root)
     ids = [one for part in splits.parts.values() for one in part.ids]
     assert sum(one.startswith("ant/more/") for one in ids) == 3
@@ -124,10 +136,10 @@ def test_a_quote_that_is_none_does_not_make_rows_one_text(tmp_path: Path) -> Non
 
 def test_quotes_within_a_line_and_texts_of_several_lines_are_read(tmp_path: Path) -> None:
     lines = [f"film {place},{'ab'[place % 2]}" for place in range(40)]
-    lines[5], lines[6] = '"Great" film,b', '"one\ntwo, ""three""",a'
+    lines[5], lines[6], lines[7] = '"Great" film,b', '"one\ntwo, ""three""",a', '"four\nfive" ,b'
     splits = table(write_lines(tmp_path / "films.csv", lines))
     texts = {one for part in splits.parts.values() for one in part.inputs["text"]}
-    assert {"Great film", 'one\ntwo, "three"'} <= texts
+    assert {"Great film", 'one\ntwo, "three"', "four\nfive "} <= texts
     assert len(texts) == 40
 
 
@@ -148,6 +160,12 @@ def test_a_word_for_nothing_among_numbers_is_a_missing_label(tmp_path: Path, wor
     splits = table(write_lines(tmp_path / "t.csv", [f"film {place},{number}" for place, number in enumerate(numbers)]))
     assert splits.kind == "regression"
     assert [(bad.id, bad.reason) for bad in splits.unreadable] == [("t.csv:5", "no label")]
+
+
+def test_none_beside_many_numbers_of_classes_is_a_class(tmp_path: Path) -> None:
+    names = [*(str(place % 60) for place in range(180)), *["none"] * 6]
+    splits = table(write_lines(tmp_path / "t.csv", [f"film {place},{name}" for place, name in enumerate(names)]))
+    assert (splits.kind, len(splits.class_names)) == ("classification", 61)
 
 
 def test_a_word_for_nothing_among_classes_is_a_class(tmp_path: Path) -> None:

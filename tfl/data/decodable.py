@@ -21,18 +21,20 @@ from tfl.locks import lock
 NAME = "decodable"
 RULES = 1
 """Another number where `scan` refuses what it let pass."""
-LIMIT = 1 << 20
-"""Images that are remembered, in 8 bytes each; then all are forgotten."""
+LIMIT = 1 << 24
+"""Images that are remembered, in 8 bytes each; where there are more when a run begins, all are forgotten."""
 ENTRY = np.dtype("<u8")
 
 
 class Decodable:
-    """What is remembered now, in this process and by those before it."""
+    """What was remembered when this was made."""
 
     def __init__(self) -> None:
         self._file = cache.root() / f"{NAME}-{RULES}-tensorflow-{tf.__version__}"
         self._known = np.empty(0, ENTRY)
         with contextlib.suppress(OSError):  # it is not there yet, or may not be read
+            if self._file.stat().st_size > LIMIT * ENTRY.itemsize:
+                self._file.unlink()
             self._known = np.unique(np.fromfile(self._file, ENTRY))
 
     def unreadable(self, items: Sequence[str | bytes], digests: np.ndarray) -> list[tuple[int, str]]:
@@ -48,17 +50,18 @@ class Decodable:
         return bad
 
     def _has(self, content: np.ndarray) -> np.ndarray:
-        place = np.searchsorted(self._known, content)
-        return np.append(self._known, ENTRY.type(0))[place] == content if len(self._known) else np.zeros(len(content), bool)
+        if not len(self._known):
+            return np.zeros(len(content), bool)
+        place = np.minimum(np.searchsorted(self._known, content), len(self._known) - 1)
+        return np.asarray(self._known[place] == content)
 
     def _remember(self, content: np.ndarray) -> None:
-        self._known = np.union1d(self._known, content)
         with contextlib.suppress(OSError):  # the disk is full, or may only be read: the next run decodes them again
             self._file.parent.mkdir(parents=True, exist_ok=True)
             with self._file.open("ab") as file:
                 lock(file, exclusive=True)
-                whole = os.fstat(file.fileno()).st_size // ENTRY.itemsize  # more is of a process that was killed while it wrote
-                file.truncate(whole * ENTRY.itemsize if whole < LIMIT else 0)
+                size = os.fstat(file.fileno()).st_size
+                file.truncate(size - size % ENTRY.itemsize)  # the rest is of a process that was killed while it wrote
                 file.write(content.astype(ENTRY).tobytes())
 
 

@@ -145,10 +145,17 @@ def _files_below(folder: str, above: tuple[str, ...]) -> Iterator[Path]:
         entries = sorted((entry for entry in os.scandir(folder) if not _hidden(entry.name)), key=_by_name)
     except OSError as error:
         raise UserError(f"{folder}: cannot be read ({error.strerror})") from error
-    yield from (Path(entry.path) for entry in entries if not entry.is_dir())
+    yield from (Path(entry.path) for entry in entries if not _is_folder(entry))
     for entry in entries:
-        if entry.is_dir():
+        if _is_folder(entry):
             yield from _files_below(entry.path, (*above, real))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def why_nothing(root: Path) -> str:

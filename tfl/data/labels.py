@@ -15,8 +15,8 @@ from tfl.data.examples import Examples, Unreadable
 from tfl.kinds import AnyKind, Kind
 
 NUMBER = re.compile(r"[+-]?(0|[1-9]\d*|\d*\.\d+|[1-9]\d*\.|0\.)([eE][+-]?\d+)?|[+-]?inf", re.IGNORECASE)
-GAPS = ("na", "n/a", "nan", "null", "none", "-")
-"""What programs write in place of a number that is missing."""
+GAPS, MORE_GAPS = ("na", "n/a", "nan", "null"), ("none", "-")
+"""What programs write in place of a number that is missing; the latter may be a class beside whole numbers."""
 WHOLE = re.compile(r"-?(0|[1-9]\d*)(\.0*)?")
 SEVERAL = (list, tuple, set, frozenset)
 MANY = 50
@@ -72,10 +72,7 @@ def of_cells(cells: Sequence[Any], kind: AnyKind = "auto") -> list[Any]:
     the numbers of a quantity, a word that programs write for none, NA or nan, is a missing one; else it names a class.
     """
     values = [_plain(cell) for cell in cells]
-    if kind == "auto" and (present := [value for value in values if not isinstance(value, str) or value.lower() not in GAPS]):
-        numbers = [_parsed(value) if isinstance(value, str) and NUMBER.fullmatch(value) else value for value in present]
-        if _is_quantity([value for value in numbers if value is not None]):
-            values = [None if isinstance(value, str) and value.lower() in GAPS else value for value in values]
+    values = _without_gaps(values) if kind == "auto" else values
     texts = [value for value in values if isinstance(value, str)]
     if texts and all(text.lower() in ("true", "false") for text in texts):
         return [value.lower() == "true" if isinstance(value, str) else value for value in values]
@@ -84,6 +81,20 @@ def of_cells(cells: Sequence[Any], kind: AnyKind = "auto") -> list[Any]:
     found = [_parsed(value) if isinstance(value, str) else value for value in values]
     is_quantity = kind == "auto" and _is_quantity([value for value in found if value is not None])
     return found if is_quantity or all(WHOLE.fullmatch(text) for text in texts) else values
+
+
+def _without_gaps(values: list[Any]) -> list[Any]:
+    """`values` with None for the words for none, where what else is there is a quantity."""
+    texts = {value for value in values if isinstance(value, str)}
+    gaps = {text for text in texts if text.lower() in (*GAPS, *MORE_GAPS)}
+    numbers = texts - gaps
+    if not gaps or not all(NUMBER.fullmatch(text) for text in numbers):
+        return values
+    if all(WHOLE.fullmatch(text) for text in numbers):
+        gaps = {text for text in gaps if text.lower() in GAPS}
+    if not _is_quantity([_parsed(text) for text in numbers]):
+        return values
+    return [None if isinstance(value, str) and value in gaps else value for value in values]
 
 
 def _parsed(text: str) -> int | float:

@@ -16,7 +16,7 @@ def cut_all(records: Records, config: DataConfig, seed: int) -> tuple[dict[str, 
     """The examples of each split, those that are missing cut, and their groups where the source has some.
 
     What `together` names alike stays on one side, so that no cut makes the test easier than it is; but not where that would
-    leave out a class of which two examples would be cut else, as where there are few different examples.
+    leave out a class of which two examples would be cut else, or half of the classes, as where few examples are different.
     """
     given: dict[str, Any] = dict(records.splits)
     groups = None if records.groups is None else dict(records.groups)
@@ -49,8 +49,7 @@ def _cut(
     joined = together(examples.digests, groups)
     if joined is not None and joined is not groups:
         apart = (_by_content if groups is None else _by_group)(examples, strata, joined, count, seed)
-        classes, counts = np.unique(strata[cut], return_counts=True)  # of rare ones, chance decides which are cut
-        cut = apart if len(apart) and np.isin(classes[counts > 1], strata[apart]).all() else cut
+        cut = apart if _covers(strata[apart], strata[cut]) else cut
     if len(cut) == 0:
         what = "examples" if groups is None else f"groups ({len(set(groups.tolist()))})"
         raise UserError(
@@ -60,6 +59,13 @@ def _cut(
     stay = np.ones(len(examples), dtype=bool)
     stay[cut] = False
     return np.flatnonzero(stay), cut
+
+
+def _covers(found: np.ndarray, wanted: np.ndarray) -> bool:
+    """Whether a cut of the classes `found` is as good as one of those `wanted`: of rare ones, chance decides which are cut."""
+    classes, counts = np.unique(wanted, return_counts=True)
+    there = np.isin(classes, found)
+    return bool(len(found) and there[counts > 1].all() and there.sum() >= min(len(classes), max(2, len(classes) / 2)))
 
 
 def together(digests: np.ndarray, groups: np.ndarray | None) -> np.ndarray | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -67,8 +68,10 @@ def _cells(file: Path) -> Iterator[tuple[int, list[str]]]:
         for cells in reader:
             if ended:  # a record is done with its last line; only one that goes on in quotes asks for another
                 raise csv.Error("the file ends in a cell")
-            if len(held) > 1:
-                next(csv.reader(held, delimiter=_delimiter(file), strict=True))
+            if len(held) > 1 and not all(_is_quoted(cell, "".join(held), _delimiter(file)) for cell in cells if "\n" in cell):
+                raise csv.Error(
+                    f"a cell that begins with a quote goes on to line {reader.line_num}, where text follows the quote"
+                )
             held.clear()
             yield line, cells
             line = reader.line_num + 1
@@ -83,6 +86,12 @@ def check_quotes(file: Path) -> None:
     """Raises `UserError` where a quote has made rows of a table one text."""
     for _ in _cells(file):
         pass
+
+
+def _is_quoted(cell: str, record: str, delimiter: str) -> bool:
+    """Whether `cell` stands in `record` between quotes, and nothing but blanks between them and the delimiters."""
+    wanted = (re.escape(text.replace('"', '""')) for text in {cell, cell.rstrip(" \t")})
+    return any(re.search(rf'"{text}"[ \t]*(?:{re.escape(delimiter)}|\r?\n|\r|$)', record) for text in wanted)
 
 
 def _cell_names(file: Path) -> list[str]:

@@ -138,13 +138,19 @@ class Rows:
         for batch in chosen.in_order(view):
             yield [_filled(batch[name], ROWS) for name in names]
 
+    @cached_property
+    def _looked_at(self) -> np.ndarray:
+        return np.zeros(len(self.batches.examples), bool)
+
     def check_unchanged(self, positions: np.ndarray) -> None:
         """Raises `UserError` where a file at `positions` is another one than when the data was read: its row would be found by
-        the content that it had.
+        the content that it had. A file is looked at once, not for every view.
         """
         examples = self.batches.examples
         if not isinstance(examples, Columns) or "path" not in examples.inputs:
             return
+        positions = positions[~self._looked_at[positions]]
+        self._looked_at[positions] = True
         paths = examples.inputs["path"][positions].tolist()
         for path, found, expected in zip(paths, hash_files(paths), examples.digests[positions].tolist(), strict=True):
             if found != expected:

@@ -131,7 +131,7 @@ class Bench:
 
 def _of_splits(config: finetune.Config) -> Any:
     """What of `config` can change the splits."""
-    return dataclasses.replace(config.data, batch_size=1, max_tokens=None), config.seed
+    return dataclasses.replace(config.data, batch_size=1, max_tokens=None, resize="crop"), config.seed
 
 
 def _validation(splits: Splits) -> str:
