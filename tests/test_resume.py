@@ -20,7 +20,6 @@ from tfl import Last, Lora, Phase, checkpoint
 from tfl.checkpoint import Checkpoints
 from tfl.cli import main
 from tfl.config import UserError
-from tfl.features.extract import Extractor
 
 HEAD = Phase(epochs=2, learning_rate=3e-3, early_stopping=2)
 TOP = Phase(trainable=Last(last=2), epochs=2, learning_rate=1e-3, ema=0.9, layer_decay=0.5, batch_norm="train")
@@ -78,6 +77,7 @@ def test_a_run_broken_off_anywhere_ends_the_same(photos: Path, tmp_path: Path, f
     found = run(photos, out, tmp_path / "cache", **fields)
     same(whole, found)
     assert not (out / "checkpoints").exists()
+    assert found.report.seconds["training"] >= sum(phase.seconds for phase in found.report.phases), "what was spent before too"
 
 
 @pytest.mark.usefixtures("prompt")
@@ -288,74 +288,3 @@ def test_a_run_killed_at_random_ends_the_same() -> None:
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith("20 kills by SIGKILL")
-
-
-class InterruptAt(keras.callbacks.Callback):
-    """Counts steps, and does what Ctrl-C does behind one of them."""
-
-    def __init__(self, step: int | None = None) -> None:
-        super().__init__()
-        self.step, self.steps = step, 0
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.steps += 1
-        if self.steps == self.step:
-            signal.raise_signal(signal.SIGINT)
-
-
-def test_ctrl_c_within_a_fold_leaves_a_checkpoint_and_the_same_command_goes_on(
-    photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    cache = {"directory": str(tmp_path / "cache")}
-    options = {**IMAGES, "features": cache, "folds": 3, "phases": [HEAD], "checkpoints": {"steps": None, "seconds": 1000}}
-    whole, first, second = InterruptAt(), InterruptAt(9), InterruptAt()  # 4 steps a fold
-    expected = tfl.finetune(str(photos), out=tmp_path / "whole", callbacks=[whole], **options)
-    with pytest.raises(KeyboardInterrupt):
-        tfl.finetune(str(photos), out=tmp_path / "broken", callbacks=[first], **options)
-    assert "interrupted: ending after this step; the same command goes on from there" in capfd.readouterr().err
-    found = tfl.finetune(str(photos), out=tmp_path / "broken", callbacks=[second], **options)
-    assert first.steps + second.steps == whole.steps, "what was trained is not trained again"
-    same(expected, found)
-    assert found.report.folds == expected.report.folds
-
-
-def test_ctrl_c_while_features_are_computed_begins_no_further_phase(
-    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of the second phase, whose frozen part is a larger one."""
-    extract, calls = Extractor.extract, []
-
-    def interrupted(self: Extractor, request: Any) -> Any:
-        calls.append(request)
-        if len(calls) == 2:
-            signal.raise_signal(signal.SIGINT)
-        return extract(self, request)
-
-    monkeypatch.setattr(Extractor, "extract", interrupted)
-    phases = [dataclasses.replace(TOP, ema=None), HEAD]
-    found = tfl.finetune(
-        str(photos), out=tmp_path / "run", **{**IMAGES, "phases": phases, "features": {"directory": str(tmp_path)}}
-    )
-    assert [report.stopped for report in found.report.phases] == ["completed"]
-    assert found.report.interrupted
-    assert found.metrics
-
-
-@pytest.mark.usefixtures("all_stored")
-def test_the_tokens_of_a_batch_are_bounded_whether_features_are_stored_or_not(
-    calls: Path, tiny_bert: Path, tmp_path: Path
-) -> None:
-    """So that a run which goes on where the disk has filled since goes on in the same batches."""
-    rows: dict[str, list[int]] = {}
-
-    class Count(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-            counted.append(batch)
-
-    for name, features in (("stored", {"directory": str(tmp_path / "cache")}), ("computed", None)):
-        counted = rows[name] = []
-        data = {"label": "tone", "batch_size": 16, "max_tokens": 64}
-        one: dict[str, Any] = {"backbone": str(tiny_bert), "data": data, "phases": [Phase(epochs=2)], "features": features}
-        made = tfl.finetune(str(calls), out=tmp_path / name, callbacks=[Count()], **one)
-        assert (made.report.phases[0].features["stored"] is None) == (features is None)
-    assert len(rows["stored"]) == len(rows["computed"]) > 6

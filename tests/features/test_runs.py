@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
@@ -244,3 +245,22 @@ def test_two_processes_at_once_compute_each_row_once(whole: dict[str, bytes], tm
         assert process.wait() == 0
     assert sorted(counts) == [0, 1500]
     assert shards(tmp_path) == whole
+
+
+def test_the_tokens_of_a_batch_are_bounded_whether_features_are_stored_or_not(
+    calls: Path, tiny_bert: Path, tmp_path: Path
+) -> None:
+    """So that a run which goes on where the disk has filled since goes on in the same batches."""
+    rows: dict[str, list[int]] = {}
+
+    class Count(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            counted.append(batch)
+
+    for name, features in (("stored", {"directory": str(tmp_path / "cache")}), ("computed", None)):
+        counted = rows[name] = []
+        data = {"label": "tone", "batch_size": 16, "max_tokens": 64}
+        one: dict[str, Any] = {"backbone": str(tiny_bert), "data": data, "phases": [Phase(epochs=2)], "features": features}
+        made = tfl.finetune(str(calls), out=tmp_path / name, callbacks=[Count()], **one)
+        assert (made.report.phases[0].features["stored"] is None) == (features is None)
+    assert len(rows["stored"]) == len(rows["computed"]) > 6
